@@ -249,7 +249,7 @@ RESTORE_PIECE_BYTES = 448 << 10  # of objects that a restore sends in one messag
 RESTORE_WAITING_BYTES = 8 << 20  # of objects of all tenants that it keeps until a message is full
 EXTENSION_METADATA_BYTES_MAX = 2048  # signature and what else the control plane keeps with an extension
 
-# --- the Redis protocol (each of a worker) --------------------------------------------------------------------------------------
+# --- the Redis protocol (of each worker) -----------------------------------------------------------------------------------
 RESP_CONNECTIONS_MAX = 4096
 RESP_CONNECTIONS_PER_TENANT_MAX = 1024
 RESP_STRANGERS_MAX = 256  # connections that have not shown a tenant's token yet; one more ends the oldest
@@ -259,7 +259,7 @@ RESP_STRANGER_BYTES_MAX = 4096  # of each of these
 RESP_BACKLOG = 1024  # connections that the kernel keeps until a worker takes them
 RESP_RECEIVE_BYTES = 16384  # that one connection is read at a time
 RESP_COMMANDS_AHEAD = 32  # of one connection that are parsed, and whose keys are looked for, before the first is executed
-RESP_ARGUMENTS_MAX = 16384  # of one command
+RESP_ARGUMENTS_MAX = 65536  # of one command
 RESP_COMMAND_BYTES_MAX = 1 << 20  # of one command, and of all that a MULTI queues
 RESP_INLINE_BYTES_MAX = 65536  # of a command that is typed as a line
 RESP_REPLY_BYTES_MAX = 4 << 20  # of one command

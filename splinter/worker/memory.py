@@ -43,6 +43,8 @@ class WorkerMemory:
     It outlives the process: a successor is started on the same memory. ``wake_fd`` ends the worker's sleep when written.
     """
 
+    door: Door | None = None  # of the Redis protocol
+
     def __init__(
         self,
         index: int,
@@ -81,7 +83,6 @@ class WorkerMemory:
         self.log = arena.array(LOG)
         fill_context(context, store=store, participant=index, log_area=self.log.ctypes.data)
         self.siblings: np.ndarray | None = None  # the blocks' addresses; introduce() sets it
-        self.door: Door | None = None  # of the Redis protocol
         self._poll_fds = arena.array(POLLFD, descriptors)
         # Only the slots in use take memory: pages of a shared mapping come when they are touched.
         self.extension_counters = arena.array(EXTENSION_COUNTERS, limits.EXTENSIONS_MAX)

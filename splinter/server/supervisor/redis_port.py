@@ -20,12 +20,24 @@ class RedisPort:
     """The sockets of all workers on one port, among which the kernel divides connections. They outlive a worker: who connects
     while it is replaced waits for its successor."""
 
+    @classmethod
+    def for_workers(cls, config: ServerConfig, address: str, workers: Sequence[WorkerMemory]) -> RedisPort | None:
+        """Open it, and give each worker its door; None: nobody asked for it. Raises :class:`splinter.errors.ServerError`."""
+        if config.redis_port is None:
+            return None
+        port = cls(config, address)
+        with contextlib.ExitStack() as undo:
+            undo.callback(port.close)
+            port._open(workers)
+            undo.pop_all()
+        return port
+
     def __init__(self, config: ServerConfig, address: str) -> None:
         assert config.redis_port is not None
         self.port = config.redis_port
         self._sockets: list[socket.socket] = []
         self._sets: list[select.epoll] = []
-        self._told = settings(config.data is not None, limits.TABLES_MAX)
+        self._told = settings(config.data is not None, len(config.cores))
         with contextlib.ExitStack() as undo, inside(config.netns):
             undo.callback(self.close)
             try:
@@ -59,15 +71,16 @@ class RedisPort:
             undo.pop_all()
         return sock
 
-    def open(self, workers: Sequence[WorkerMemory]) -> None:
-        """Give each worker its door, and let connections in. Raises :class:`splinter.errors.ServerError`."""
+    def _open(self, workers: Sequence[WorkerMemory]) -> None:
         for worker, sock, events in zip(workers, self._sockets, self._sets, strict=True):
             worker.open_door(Door(events.fileno(), sock.fileno(), self._told, self.port))
             listen(sock, limits.RESP_BACKLOG)
 
     def close(self) -> None:
         """Close the sockets."""
-        for one in (*self._sockets, *self._sets):
-            one.close()
+        for sock in self._sockets:
+            sock.close()
+        for events in self._sets:
+            events.close()
         self._sockets.clear()
         self._sets.clear()

@@ -173,9 +173,7 @@ class Supervisor:
         introduce(self._memories, stealing=config.steal)
         for memory in self._memories:
             memory.record_latencies(config.metrics is not None)
-        if self.config.redis_port is not None:
-            self._redis_port = RedisPort(config, transport.address)
-            self._redis_port.open(self._memories)
+        self._redis_port = RedisPort.for_workers(config, transport.address, self._memories)
         for memory in self._memories:
             transport.prepare(memory)
         self._watchdog = Watchdog(self._memories, store.address, config.watchdog_ms, ticks)
@@ -371,10 +369,9 @@ class Supervisor:
         control.reap(deadline)
         if self._data is not None:  # last: what the others have done is to be on the disk
             self._data.stop()
-        if self._redis_port is not None:
-            self._redis_port.close()
-        if transport is not None:
-            transport.close()
+        for opened in (self._redis_port, transport):
+            if opened is not None:
+                opened.close()
         if kept is not None:
             kept.close(forget=not stays)
         if self._folder is not None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from numba import njit
 
-from splinter.native.atomics import copy_bytes, load32, store16
+from splinter import limits
+from splinter.native.atomics import copy_bytes, load32
 from splinter.native.clock import SECOND_NS
 from splinter.store.accounts import account_of
 from splinter.store.records import Account
@@ -27,7 +28,7 @@ from splinter.worker.resp.replies import (
     put_integer,
     put_line,
     put_map,
-    put_null_array,
+    put_null,
 )
 from splinter.worker.resp.words import COUNT, DOCS, GET, GETKEYS, LIST, SET
 from splinter.worker.resp.words import INFO as WORD_INFO
@@ -35,7 +36,6 @@ from splinter.worker.resp.words import INFO as WORD_INFO
 _COMMANDS = len(COMMANDS)
 _MICROSECOND_NS = 1000
 _DOCS_PAIRS = 3
-_CRLF = 0x0A0D
 
 
 @njit(cache=True)
@@ -57,11 +57,19 @@ def info(w: int, d: int) -> None:
     at = _field(d, at, INFO, (worker.clock_ns - door.since) // SECOND_NS)
     at = _field(d, at, INFO + 1, load32(door.tenant_connections + tenant * 4))
     at = _field(d, at, INFO + 2, account.bytes_used)
-    at = _field(d, at, INFO + 3, account.quota_bytes)
+    at = _field(d, at, INFO + 3, _quota(w, d))
     at = _field(d, at, INFO + 4, tenant)
     at = _field(d, at, INFO + 5, account.objects)
-    store16(at, _CRLF)
-    put_bulk(d, door.value, at + 2 - door.value)
+    text, size = fact_text(door.facts, INFO + 6)
+    copy_bytes(at, text, size)
+    put_bulk(d, door.value, at + size - door.value)
+
+
+@njit(cache=True)
+def _quota(w: int, d: int) -> int:
+    """The tenant's quota in bytes; 0: it has none, as Redis says it."""
+    quota = Account(account_of(Worker(w).store, Connection(Door(d).connection).tenant)).quota_bytes
+    return quota if quota < limits.TENANT_QUOTA_BYTES_DEFAULT else 0
 
 
 @njit(cache=True)
@@ -126,7 +134,11 @@ def _get_config(w: int, d: int) -> None:
     name, size = fact_text(door.facts, fact)
     while size != 0:
         if _is_wanted(d, name, size):
-            put_fact(d, fact + 1)
+            if fact == CONFIG_NAMES:
+                put_bulk(d, name, size)
+                put_bulk_number(d, _quota(w, d))
+            else:
+                put_fact(d, fact + 1)
         fact += 2
         name, size = fact_text(door.facts, fact)
 
@@ -161,7 +173,7 @@ def command(d: int) -> None:
 @njit(cache=True)
 def _put_one(d: int, found: int, kind: int) -> None:
     door, told = Door(d), Command(found)
-    about = door.about + told.about
+    about = door.about + told.about + (door.about_bytes if door.protocol >= 3 else 0)
     if kind == WORD_INFO:
         put_bytes(d, about, told.about_length)
         return
@@ -199,7 +211,7 @@ def _put_named(d: int, kind: int) -> None:
         if found != 0:
             _put_one(d, found, kind)
         elif kind == WORD_INFO:
-            put_null_array(d)
+            put_null(d)
 
 
 @njit(cache=True)

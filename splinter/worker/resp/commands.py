@@ -123,11 +123,11 @@ COMMANDS = (
     Command(_N.PING, -1, 0, _NONE, "connection", "1.0.0", "Answers PONG, or its argument"),
     Command(_N.ECHO, 2, 0, _NONE, "connection", "1.0.0", "Answers its argument"),
     Command(_N.AUTH, -2, FLAG_NO_AUTH | FLAG_NO_MULTI, _NONE, "connection", "1.0.0", "Shows a tenant's token"),
-    Command(_N.HELLO, -1, FLAG_NO_AUTH | FLAG_NO_MULTI, _NONE, "connection", "6.0.0", "Chooses RESP2 or RESP3; shows a token"),
+    Command(_N.HELLO, -1, FLAG_NO_AUTH | FLAG_NO_MULTI, _NONE, "connection", "6.0.0", "Chooses RESP2 or RESP3"),
     Command(_N.SELECT, 2, 0, _NONE, "connection", "1.0.0", "Chooses the table"),
     Command(_N.QUIT, -1, _SESSION, _NONE, "connection", "1.0.0", "Ends the connection"),
     Command(_N.RESET, 1, _SESSION, _NONE, "connection", "6.2.0", "Sets the connection to its beginning"),
-    Command(_N.CLIENT, -2, FLAG_NO_MULTI, _NONE, "connection", "2.4.0", "ID, INFO, LIST (of itself), GETNAME, SETNAME, SETINFO, "
+    Command(_N.CLIENT, -2, 0, _NONE, "connection", "2.4.0", "ID, INFO, LIST (itself), GETNAME, SETNAME, SETINFO, "
             "NO-EVICT, NO-TOUCH"),
     Command(_N.INFO, -1, 0, _NONE, "server", "1.0.0", "Facts of the server, and of the tenant"),
     Command(_N.COMMAND, -1, 0, _NONE, "server", "2.8.13", "The commands: COUNT, INFO, LIST, DOCS, GETKEYS"),
@@ -136,7 +136,7 @@ COMMANDS = (
     Command(_N.DBSIZE, 1, FLAG_READONLY | _WALK, _NONE, "server", "1.0.0", "Counts the table's keys, going over all of them"),
     Command(_N.FLUSHDB, -1, FLAG_WRITE | _WALK, _NONE, "server", "1.0.0", "Deletes the table's keys, one after the other"),
     Command(_N.KEYS, 2, FLAG_READONLY | _WALK, _NONE, "generic", "1.0.0", "The table's keys that a pattern matches"),
-    Command(_N.SCAN, -2, FLAG_READONLY | FLAG_NO_MULTI, _NONE, "generic", "2.8.0", "Some of the table's keys, and where to go on"),
+    Command(_N.SCAN, -2, FLAG_READONLY | FLAG_NO_MULTI, _NONE, "generic", "2.8.0", "Some of the keys, and where to go on"),
     Command(_N.RANDOMKEY, 1, FLAG_READONLY | _WALK, _NONE, "generic", "1.0.0", "One of the table's keys"),
     Command(_N.GET, 2, _READ, _ONE, "string", "1.0.0", "The value of a key"),
     Command(_N.SET, -3, _WRITE, _ONE, "string", "1.0.0", "Gives a key its value: NX, XX, GET, EX, PX, EXAT, PXAT, KEEPTTL"),
@@ -176,7 +176,7 @@ COMMANDS = (
     Command(_N.RENAME, 3, _WRITE, _TWO, "generic", "1.0.0", "Gives an object another key"),
     Command(_N.RENAMENX, 3, _WRITE, _TWO, "generic", "1.0.0", "The same, if that is free"),
     Command(_N.COPY, -3, _WRITE, _TWO, "generic", "6.2.0", "Copies an object to another key: DB, REPLACE"),
-    Command(_N.OBJECT, -2, _READ, (2, 2, 1), "generic", "2.2.3", "ENCODING, REFCOUNT, FREQ"),
+    Command(_N.OBJECT, -2, _READ, _NONE, "generic", "2.2.3", "ENCODING, REFCOUNT, FREQ"),
     Command(_N.MULTI, 1, FLAG_NOT_QUEUED, _NONE, "transactions", "1.2.0", "Begins to queue a transaction"),
     Command(_N.EXEC, 1, FLAG_NOT_QUEUED, _NONE, "transactions", "1.2.0", "Executes it, at one instant"),
     Command(_N.DISCARD, 1, FLAG_NOT_QUEUED, _NONE, "transactions", "2.0.0", "Forgets it"),
@@ -208,14 +208,14 @@ def bulk(text: str) -> bytes:
     return b"$%d\r\n%b\r\n" % (len(encoded), encoded)
 
 
-def _about(command: Command) -> bytes:
-    """What ``COMMAND INFO`` tells of a command: ten elements, as of Redis 7."""
+def _about(command: Command, kind: bytes) -> bytes:
+    """What ``COMMAND INFO`` tells of a command: ten elements, as of Redis 7. ``kind``: the first byte of a set."""
     flags = [name for flag, name in _TOLD_FLAGS.items() if command.flags & flag]
     told = b"".join(b"+%b\r\n" % flag.encode() for flag in flags)
     first, last, step = command.keys
     numbers = b":%d\r\n:%d\r\n:%d\r\n" % (first, last, step)
-    head = b"*10\r\n" + bulk(command.name) + b":%d\r\n*%d\r\n" % (command.arity, len(flags)) + told + numbers
-    return head + b"*1\r\n+@%b\r\n" % command.group.encode() + b"*0\r\n" * 3
+    head = b"*10\r\n" + bulk(command.name) + b":%d\r\n%b%d\r\n" % (command.arity, kind, len(flags)) + told + numbers
+    return head + b"%b1\r\n+@%b\r\n" % (kind, command.group.encode()) + b"%b0\r\n" % kind * 3
 
 
 def _docs(command: Command) -> bytes:
@@ -225,18 +225,19 @@ def _docs(command: Command) -> bytes:
 
 
 def build_commands() -> tuple[np.ndarray, np.ndarray]:
-    """The hash table of COMMANDs, and the bytes that COMMAND tells of each: its INFO, then its DOCS (``docs_length`` behind
-    ``about_length``)."""
-    slots, blob = np.zeros(COMMANDS_SLOTS, dtype=COMMAND), bytearray()
+    """The hash table of COMMANDs, and the bytes that COMMAND tells of each: its INFO, then its DOCS. All of that once for
+    RESP2, then as long for RESP3."""
+    slots, blob, modern = np.zeros(COMMANDS_SLOTS, dtype=COMMAND), bytearray(), bytearray()
     for command in COMMANDS:
         words = name_words(command.name.encode())
         place = slot_of(words)
         while slots["number"][place] != 0:
             place = (place + 1) % COMMANDS_SLOTS
-        about, docs = _about(command), _docs(command)
+        about, docs = _about(command, b"*"), _docs(command)
         first, last, step = command.keys
         slots[place] = (
             words, command.number, command.arity, command.flags, first, last, step, len(blob), len(about), len(docs),
         )  # fmt: skip
         blob += about + docs
-    return slots, np.frombuffer(bytes(blob), dtype=np.uint8).copy()
+        modern += _about(command, b"~") + docs
+    return slots, np.frombuffer(bytes(blob + modern), dtype=np.uint8).copy()

@@ -6,7 +6,7 @@ from numba import njit
 
 from splinter import limits
 from splinter.native import libc
-from splinter.native.atomics import load32, store32
+from splinter.native.atomics import copy_bytes, load32, store32
 from splinter.store.accounts import account_of
 from splinter.store.layout import DURABILITY_ALWAYS
 from splinter.store.records import Account
@@ -35,6 +35,7 @@ _SEND_FLAGS = libc.MSG_DONTWAIT | libc.MSG_NOSIGNAL
 _ACCEPT_FLAGS = libc.SOCK_NONBLOCK | libc.SOCK_CLOEXEC
 _ACCEPTS = 16  # connections that are let in at a time
 _U32 = 4
+_PEER_BYTES = 16
 
 
 @njit(cache=True)
@@ -72,7 +73,8 @@ def accept(w: int, d: int, now: int) -> int:
     door = Door(d)
     taken = 0
     while taken < _ACCEPTS:
-        fd = libc.accept4(door.listener, 0, 0, _ACCEPT_FLAGS)
+        store32(door.scratch_peer + _PEER_BYTES, _PEER_BYTES)
+        fd = libc.accept4(door.listener, door.scratch_peer, door.scratch_peer + _PEER_BYTES, _ACCEPT_FLAGS)
         if fd < 0:
             error = libc.errno()
             if error in (libc.EMFILE, libc.ENFILE):  # they wait until a connection has ended
@@ -105,6 +107,7 @@ def _begin(w: int, d: int, fd: int, now: int) -> None:
     connection.generation = connection.generation + 1 & 0x7FFFFFFF
     connection.tenant = 0
     connection.interest = EPOLLIN
+    copy_bytes(connection.peer, door.scratch_peer, _PEER_BYTES)
     connection.name_length = 0
     connection.began = now
     connection.output_since = now

@@ -31,6 +31,7 @@ from splinter.worker.resp.connections import (
     want,
     watch,
 )
+from splinter.worker.resp.errors import put_protocol_error
 from splinter.worker.resp.execute import execute
 from splinter.worker.resp.layout import (
     CONNECTION,
@@ -51,7 +52,7 @@ from splinter.worker.resp.lines import Line
 from splinter.worker.resp.parse import argument_at, find_command, is_whole, parse_command
 from splinter.worker.resp.queues import GONE, connection_at, first_of, length_of, named, pop
 from splinter.worker.resp.records import Argument, Command, Connection, Door, Event, Parsed, Queue
-from splinter.worker.resp.replies import ARRAY, put_line
+from splinter.worker.resp.replies import ARRAY
 
 _TURNS = 16
 _QUIET = 16  # looks that found nothing, before a busy worker asks less often
@@ -257,7 +258,7 @@ def _go_through(w: int, d: int, index: int, start: int, length: int) -> None:
             break
         at = following
         if problem != 0:  # nothing behind it can be understood
-            put_line(d, problem)
+            put_protocol_error(d, problem)
             connection.state = connection.state | STATE_CLOSING
             stops = True
         elif parsed == 0:  # the next one is not whole

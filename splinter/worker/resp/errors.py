@@ -8,7 +8,7 @@ from splinter.native.atomics import load8, store8
 from splinter.worker.resp.layout import ARGUMENT_BYTES, NAME_BYTES_MAX
 from splinter.worker.resp.lines import Line
 from splinter.worker.resp.records import Argument, Command, Door
-from splinter.worker.resp.replies import has_room, put_bytes, put_line, put_piece, put_quoted
+from splinter.worker.resp.replies import has_room, put_bytes, put_line, put_piece, put_plain, put_quoted
 
 _SHOWN_MAX = 128  # bytes of a command's name, and of its arguments together
 
@@ -30,6 +30,19 @@ def _end_with_command(d: int) -> None:
     door = Door(d)
     put_quoted(d, door.upper, put_name(d, door.command))
     put_line(d, Line.COMMAND)
+
+
+@njit(cache=True)
+def put_protocol_error(d: int, number: int) -> None:
+    """A Line of what is no command. DOLLAR names the byte in its place."""
+    door = Door(d)
+    if number != Line.DOLLAR:
+        put_line(d, number)
+        return
+    put_piece(d, number)
+    store8(door.upper + 2, door.number)
+    put_quoted(d, door.upper + 2, 1)
+    put_end(d)
 
 
 @njit(cache=True)
@@ -59,7 +72,7 @@ def put_subcommand_error(d: int) -> None:
 def put_option_error(d: int, address: int, length: int) -> None:
     """An option that the command does not have."""
     put_piece(d, Line.OPTION)
-    put_quoted(d, address, min(length, _SHOWN_MAX))
+    put_plain(d, address, min(length, _SHOWN_MAX))
     put_end(d)
 
 

@@ -12,6 +12,7 @@ from splinter.worker.durable import begin_showing
 from splinter.worker.rates import is_within_rate
 from splinter.worker.records import Counters, Tenant, Worker
 from splinter.worker.resp.commands import Number
+from splinter.worker.resp.connections import forget_transaction
 from splinter.worker.resp.errors import put_arity_error, put_unknown
 from splinter.worker.resp.isolated import WAIT
 from splinter.worker.resp.layout import (
@@ -103,11 +104,15 @@ def _refuses(w: int, d: int) -> bool:
     told = Command(door.command)
     arity = told.arity
     if (arity > 0 and door.argc != arity) or door.argc < -arity:
-        put_arity_error(d)
+        if told.number == Number.EXEC:
+            put_line(d, Line.EXEC_ARITY)
+            forget_transaction(d, door.connection)
+        else:
+            put_arity_error(d)
         return True
     if connection.tenant == 0:
         if told.flags & FLAG_NO_AUTH == 0:
-            put_line(d, Line.NO_AUTH)
+            put_line(d, Line.EXEC_NO_AUTH if told.number == Number.EXEC else Line.NO_AUTH)
             return True
         return False
     if not is_still_tenant(w, door.connection):

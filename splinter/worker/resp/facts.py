@@ -13,6 +13,7 @@ import numpy as np
 from numba import njit
 
 import splinter
+from splinter import limits
 from splinter.native.atomics import load32
 from splinter.worker.resp.commands import bulk
 from splinter.worker.resp.records import Door
@@ -20,8 +21,8 @@ from splinter.worker.resp.replies import put_bytes
 
 _ENTRY_BYTES = 8
 REDIS_VERSION = "7.0.0"  # whose replies these commands have
-HELLO, CLIENT_FIELDS, INFO, CONFIG_NAMES = 0, 3, 10, 20
-_CLIENT_FIELDS = ("id=", " name=", " age=", " db=", " multi=", " user=", " resp=")
+HELLO, CLIENT_FIELDS, INFO, CONFIG_NAMES = 0, 3, 20, 30
+_CLIENT_FIELDS = ("id=", " addr=", " fd=", " name=", " age=", " db=", " multi=", " user=", " resp=")
 _INFO_FIELDS = (
     "uptime_in_seconds:",
     "\r\n\r\n# Clients\r\nconnected_clients:",
@@ -29,17 +30,22 @@ _INFO_FIELDS = (
     "\r\nmaxmemory:",
     "\r\n\r\n# Splinter\r\ntenant:",
     "\r\nobjects:",
+    "\r\n\r\n# Replication\r\nrole:master\r\n\r\n# Cluster\r\ncluster_enabled:0\r\n",
 )
 
 
-def settings(is_durable: bool, tables: int) -> dict[str, str]:
-    """What CONFIG GET tells."""
+def settings(is_durable: bool, workers: int) -> dict[str, str]:
+    """What CONFIG GET tells. The first is the tenant's quota, which is put in when it is asked for."""
     return {
-        "maxmemory-policy": "noeviction",
+        "maxmemory": "",
         "save": "",
         "appendonly": "yes" if is_durable else "no",
-        "databases": str(tables),
+        "databases": str(limits.TABLES_MAX),
+        "maxclients": str(workers * limits.RESP_CONNECTIONS_MAX),
         "timeout": "0",
+        "tcp-backlog": str(limits.RESP_BACKLOG),
+        "proto-max-bulk-len": str(limits.RESP_COMMAND_BYTES_MAX),
+        "client-query-buffer-limit": str(limits.RESP_COMMAND_BYTES_MAX),
     }
 
 
@@ -52,6 +58,7 @@ def build_facts(port: int, told: dict[str, str]) -> np.ndarray:
     ]
     head = (
         f"# Server\r\nredis_version:{REDIS_VERSION}\r\nredis_mode:standalone\r\nsplinter_version:{splinter.__version__}\r\n"
+        f"os:{os.uname().sysname} {os.uname().release}\r\narch_bits:64\r\n"
         f"process_id:{os.getpid()}\r\ntcp_port:{port}\r\nstarted_at:{int(time.time())}\r\n"
     )
     fields = [head + _INFO_FIELDS[0], *_INFO_FIELDS[1:]]

@@ -1,7 +1,7 @@
 """A command as a transaction: it reads one snapshot, and what it writes happens at one instant, or not at all.
 
-The look-ups and notes are those of tasks (:mod:`splinter.worker.transaction`), with the door's own frame. Functions return 0, or
-in place of it less than 0: -ExtensionError, of which CONFLICT has the command begun anew.
+The look-ups and notes are those of tasks (:mod:`splinter.worker.transaction`), with the door's own frame. Functions return 0,
+or in place of it less than 0: -ExtensionError, of which CONFLICT has the command begun anew.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from splinter.ext.abi import Isolation
 from splinter.native.atomics import load64
 from splinter.native.clock import SECOND_NS
 from splinter.native.libc import CLOCK_REALTIME, clock_gettime
-from splinter.store.clock import expect_moments, look_at_store_clock
+from splinter.store.clock import expect_moments, look_at_store_clock, store_clock
 from splinter.store.commit_layout import WRITE_DELETES
 from splinter.store.journal import participant_at
 from splinter.store.layout import LARGE_FORM
@@ -29,6 +29,8 @@ from splinter.worker.transaction import TRANSACTION_READS_BYTES, begin_transacti
 WAIT = -1000  # in place of a status: what keeps the command from being done may pass
 _KEY_BYTES_MAX = limits.KEY_BYTES_MAX
 MILLISECOND_NS = 1_000_000
+_CLOCK_TRIES = 8
+_TOGETHER_NS = 10_000
 
 
 @njit(cache=True, forceinline=True)
@@ -59,7 +61,8 @@ def end(w: int, d: int) -> int:
         return Status.OK
     writes = frame.transaction + TRANSACTION_READS_BYTES
     return store_transact(
-        worker.store, worker.index, frame.tenant, frame.snapshot, frame.transaction, frame.reads_end, writes, frame.writes_end, 0
+        worker.store, worker.index, frame.tenant, frame.snapshot, frame.transaction, frame.reads_end, writes,
+        frame.writes_end, 0,
     )  # fmt: skip
 
 
@@ -113,7 +116,7 @@ def can_be_read(d: int) -> bool:
 
 @njit(cache=True)
 def put(w: int, d: int, number: int, value: int, length: int, expires: int) -> int:
-    """Note a put of the key that an argument is, which is of a good length. ``expires``: when, by the store's clock; 0: never."""
+    """Note a put of the key that an argument is, of a good length. ``expires``: when, by the store's clock; 0: never."""
     key, key_length = argument(d, number)
     return transaction_write(Worker(w).store, Door(d).frame, Door(d).table, key, key_length, value, length, expires)
 
@@ -144,7 +147,7 @@ def is_value(d: int, length: int) -> bool:
     return False
 
 
-# --- time -----------------------------------------------------------------------------------------------------------------------
+# --- time --------------------------------------------------------------------------------------------------------------------
 
 
 @njit(cache=True)
@@ -153,6 +156,27 @@ def wall_ns(d: int) -> int:
     timespec = Door(d).realtime
     clock_gettime(CLOCK_REALTIME, timespec)
     return load64(timespec) * SECOND_NS + load64(timespec + 8)
+
+
+@njit(cache=True)
+def wall_ahead(w: int, d: int) -> int:
+    """How far the host's clock is ahead of the store's, in ns. Both run alike but when somebody sets the host's; so what was
+    found is kept as long as it is right to a millisecond, and the same time of day is always the same moment."""
+    worker, door = Worker(w), Door(d)
+    me = participant_at(worker.store, worker.index)
+    ahead = 0
+    for _ in range(_CLOCK_TRIES):  # this process may lose its core between two looks
+        before = store_clock(worker.store, me)
+        wall = wall_ns(d)
+        after = store_clock(worker.store, me)
+        ahead = wall - (before + after) // 2
+        if after - before < _TOGETHER_NS:
+            break
+    kept = door.wall_ahead
+    if kept == 0 or abs(ahead - kept) > MILLISECOND_NS:
+        door.wall_ahead = ahead
+        return ahead
+    return kept
 
 
 @njit(cache=True)

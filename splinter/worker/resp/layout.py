@@ -57,6 +57,7 @@ CONNECTION = np.dtype(
         ("waits_since", "<u8"),  # monotonic ns since when its first command waits; 0: it does not
         ("began", "<u8"),  # monotonic ns
         ("commands", "<u8"),
+        ("peer", "u1", 16),  # struct sockaddr_in
         ("name_length", "<u8"),
         ("name", "u1", limits.RESP_NAME_BYTES_MAX),
     ]
@@ -111,6 +112,7 @@ DOOR = np.dtype(
         ("epoll", "<i4"),
         ("listener", "<i4"),
         ("scratch_event", "<u8"),  # address of an EVENT
+        ("scratch_peer", "<u8"),  # address of a struct sockaddr_in, and of its length behind it
         ("events", "<u8"),  # address of EVENT[EVENTS]
         ("events_at", "<u4"),  # those before it were served
         ("events_count", "<u4"),
@@ -166,8 +168,10 @@ DOOR = np.dtype(
         ("lines", "<u8"),  # splinter.worker.resp.lines
         ("commands", "<u8"),  # address of COMMAND[COMMANDS_SLOTS], by hash of the name
         ("about", "<u8"),  # splinter.worker.resp.table: what COMMAND tells
+        ("about_bytes", "<u8"),  # of it in RESP2; the same in RESP3 stands behind it
         ("facts", "<u8"),  # splinter.worker.resp.facts: what INFO and CONFIG tell
         ("since", "<u8"),  # monotonic ns when this worker's process began
+        ("wall_ahead", "<i8"),  # ns that the host's clock is ahead of the store's; 0: not known yet
         ("realtime", "<u8"),  # address of 16 bytes: a timespec
     ],
     align=True,

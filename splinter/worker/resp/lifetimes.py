@@ -9,7 +9,7 @@ from splinter import limits
 from splinter.worker.records import Frame
 from splinter.worker.resp.commands import Number
 from splinter.worker.resp.errors import put_expire_error, put_option_error
-from splinter.worker.resp.isolated import MILLISECOND_NS, argument, can_be_read, delete, find, left_ns, now, put, wall_ns
+from splinter.worker.resp.isolated import MILLISECOND_NS, argument, can_be_read, delete, find, left_ns, now, put, wall_ahead
 from splinter.worker.resp.lines import Line
 from splinter.worker.resp.numbers import parse_integer
 from splinter.worker.resp.parse import is_word
@@ -30,10 +30,16 @@ def _moment(w: int, d: int, ms: int, is_absolute: bool) -> int:
     """A moment of the store's clock, PAST, or NO_TIME, of milliseconds from now, or since 1970."""
     if ms > _MOMENT_MS_MAX or ms < -_MOMENT_MS_MAX:
         return NO_TIME if ms > 0 else PAST
-    ttl = ms * MILLISECOND_NS - (wall_ns(d) if is_absolute else 0)
-    if ttl <= 0:
+    moment = ms * MILLISECOND_NS + (-wall_ahead(w, d) if is_absolute else now(w, d))
+    if moment <= now(w, d):
         return PAST
-    return now(w, d) + ttl if ttl <= limits.TTL_NS_MAX else NO_TIME
+    return moment if moment - now(w, d) <= limits.TTL_NS_MAX else NO_TIME
+
+
+@njit(cache=True)
+def wall_ms(w: int, d: int, moment: int) -> int:
+    """A moment of the store's clock in milliseconds of the host's, since 1970."""
+    return (moment + wall_ahead(w, d) + MILLISECOND_NS // 2) // MILLISECOND_NS
 
 
 @njit(cache=True)
@@ -66,11 +72,6 @@ def expire(w: int, d: int, command: int) -> int:
     door, frame = Door(d), Frame(Door(d).frame)
     in_ms = command in (Number.PEXPIRE, Number.PEXPIREAT)
     is_absolute = command in (Number.EXPIREAT, Number.PEXPIREAT)
-    at, length = argument(d, 2)
-    is_number, time = parse_integer(at, length)
-    if not is_number:
-        put_line(d, Line.NOT_INTEGER)
-        return 0
     nx, xx, gt, lt = False, False, False, False
     for number in range(3, door.argc):
         at, length = argument(d, number)
@@ -91,6 +92,11 @@ def expire(w: int, d: int, command: int) -> int:
     if gt and lt:
         put_line(d, Line.GT_LT)
         return 0
+    at, length = argument(d, 2)
+    is_number, time = parse_integer(at, length)
+    if not is_number:
+        put_line(d, Line.NOT_INTEGER)
+        return 0
     if not in_ms and (time > _LARGEST // _SECOND_MS or time < -(_LARGEST // _SECOND_MS)):
         put_expire_error(d)
         return 0
@@ -102,12 +108,14 @@ def expire(w: int, d: int, command: int) -> int:
     if found < 0:
         return found
     has = frame.expires if found != 0 else 0
+    # Moments are compared as clients know them. They come from different workers, whose clocks differ by less.
+    wanted, has_ms = wall_ms(w, d, moment), wall_ms(w, d, has)
     if (
         found == 0
         or (nx and has != 0)
         or (xx and has == 0)
-        or (gt and (has == 0 or moment <= has))
-        or (lt and has != 0 and moment >= has)
+        or (gt and (has == 0 or wanted <= has_ms))
+        or (lt and has != 0 and wanted >= has_ms)
     ):
         put_integer(d, 0)
         return 0
@@ -148,10 +156,8 @@ def tell_time(w: int, d: int, command: int) -> int:
     if found == 0 or frame.expires == 0:
         put_integer(d, -2 if found == 0 else -1)
         return 0
-    left = left_ns(w, d)
-    if command in (Number.EXPIRETIME, Number.PEXPIRETIME):
-        left += wall_ns(d)
-    ms = (left + MILLISECOND_NS // 2) // MILLISECOND_NS
+    is_moment = command in (Number.EXPIRETIME, Number.PEXPIRETIME)
+    ms = wall_ms(w, d, frame.expires) if is_moment else (left_ns(w, d) + MILLISECOND_NS // 2) // MILLISECOND_NS
     if command in (Number.PTTL, Number.PEXPIRETIME):
         put_integer(d, ms)
     else:

@@ -27,6 +27,7 @@ from splinter.worker.transaction import TRANSACTION_AREA_BYTES
 _MOST = limits.RESP_CONNECTIONS_MAX
 _PIECES = {
     "scratch_event": EVENT_BYTES,
+    "scratch_peer": 24,
     "events": EVENT_BYTES * EVENTS,
     "connections": CONNECTION_BYTES * _MOST,
     "free": 4 * _MOST,
@@ -67,8 +68,10 @@ class Door:
             piece = arena.array(np.dtype("u1"), array.nbytes)
             piece[:] = array.view("u1")
             self.block[name] = piece.ctypes.data
+        self.commands = commands  # as they stand there
         for name in _QUEUES:
             self.block[name]["entries"] = arena.take(8 * _MOST)
+        self.block["about_bytes"] = about.nbytes // 2
         self.block["out_end"] = self.block["output"] + OUTPUT_BYTES
         self.block["epoll"], self.block["listener"] = epoll, listener
         frame = arena.array(FRAME)

@@ -176,6 +176,8 @@ def _run_queued(w: int, d: int) -> int:
         told = Command(door.command)
         if told.flags & FLAG_STORE != 0:
             failed = run_in_transaction(w, d, told.number)
+        elif told.number == Number.UNWATCH:  # EXEC has done so
+            put_line(d, Line.OK)
         else:
             run_plain(w, d, told.number)
     door.arguments_used, door.words_used = used, words

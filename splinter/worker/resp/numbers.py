@@ -136,8 +136,8 @@ def _parse_float(address: int, length: int, scratch: int) -> tuple[bool, float]:
 
 @njit(cache=True)
 def add_decimals(one: int, one_length: int, other: int, other_length: int, target: int) -> int:
-    """Write the sum of two decimal numbers to ``target``: exact where both and the sum have no more than 17 digits, else that of
-    the nearest float64s. Returns its length, or NO_NUMBER, NOT_FINITE, TOO_LONG."""
+    """Write the sum of two decimal numbers to ``target``: exact where both and the sum have no more than 17 digits, else that
+    of the nearest float64s. Returns its length, or NO_NUMBER, NOT_FINITE, TOO_LONG."""
     is_first, first, first_decimals = parse_decimal(one, one_length)
     is_second, second, second_decimals = parse_decimal(other, other_length)
     if is_first and is_second:
@@ -154,7 +154,9 @@ def add_decimals(one: int, one_length: int, other: int, other_length: int, targe
     total = left_value + right_value
     if math.isnan(total) or math.isinf(total):
         return NOT_FINITE
-    if abs(total) >= 1e17 or (total != 0 and abs(total) < 1e-4):
+    if abs(total) < _LARGEST and abs(total) >= _EXACT_MAX:
+        return put_digits(target, int(total)) - target
+    if abs(total) >= _EXACT_MAX or (total != 0 and abs(total) < 1e-4):
         return TOO_LONG  # the C library would write it with an exponent
     libc.gcvt(total, _DECIMALS_MAX, target)
     length = 0

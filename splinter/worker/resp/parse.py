@@ -33,8 +33,8 @@ def argument_at(d: int, place: int) -> int:
 
 @njit(cache=True)
 def parse_command(d: int, at: int, end: int, is_stranger: bool) -> int:
-    """Parse the command at ``at``, of bytes that end at ``end`` and of which there is one at least. Its arguments are noted from
-    ``arguments_used`` on, and counted in ``argc``: 0 of a line without any.
+    """Parse the command at ``at``, of bytes that end at ``end`` and of which there is one at least. Its arguments are noted
+    from ``arguments_used`` on, and counted in ``argc``: 0 of a line without any.
 
     Returns the address behind it; 0: it is not whole, and ``needed`` tells how many bytes it has at least; < 0: -Line, an error
     after which nothing can be understood.
@@ -82,6 +82,7 @@ def _parse_arguments(d: int, start: int, at: int, end: int, count: int, is_stran
             door.needed = at - start + 4
             return 0
         if load8(at) != BULK:
+            door.number = load8(at)
             return -Line.DOLLAR
         body = _parse_length(d, at + 1, end)
         if body == _INCOMPLETE:
@@ -243,6 +244,8 @@ def find_command(d: int, name: int, length: int) -> int:
         store64(upper + place, 0)
     for place in range(length):
         byte = load8(name + place)
+        if byte == 0:  # zeros stand behind the name
+            return 0
         store8(upper + place, byte - 32 if 97 <= byte <= 122 else byte)
     first, second, third = load64(upper), load64(upper + 8), load64(upper + 16)
     place = _slot_of(first, second, third)

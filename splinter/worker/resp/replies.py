@@ -11,7 +11,7 @@ from splinter.worker.resp.records import Door
 
 _CRLF = 0x0A0D
 _DIGITS_MAX = 20  # of a 64-bit number, with its sign
-_ZERO, _MINUS = 48, 45
+_ZERO, _MINUS, _APOSTROPHE = 48, 45, 39
 ARRAY, MAP, SET, PUSH, INTEGER, BULK, SIMPLE, ERROR, VERBATIM = 42, 37, 126, 62, 58, 36, 43, 45, 61  # first bytes
 _LOWEST = -(1 << 63)
 _REST_OF_LOWEST = (1 << 63) - 9 * 10**18
@@ -159,14 +159,27 @@ def put_piece(d: int, number: int) -> None:
 
 
 @njit(cache=True)
-def put_quoted(d: int, address: int, length: int) -> None:
-    """A piece of what a client sent, in quotes, in an error: bytes that could end the line are made spaces."""
-    if has_room(d, length + 2):
+def put_plain(d: int, address: int, length: int) -> None:
+    """A piece of what a client sent, in an error: up to a zero, and bytes that could end the line are made spaces."""
+    if has_room(d, length):
         door = Door(d)
         at = door.out_at
-        store8(at, 39)
         for place in range(length):
             byte = load8(address + place)
-            store8(at + 1 + place, 32 if byte in (10, 13) else byte)
-        store8(at + 1 + length, 39)
-        door.out_at = at + length + 2
+            if byte == 0:
+                break
+            store8(at, 32 if byte in (10, 13) else byte)
+            at += 1
+        door.out_at = at
+
+
+@njit(cache=True)
+def put_quoted(d: int, address: int, length: int) -> None:
+    """The same in quotes."""
+    if has_room(d, length + 2):
+        door = Door(d)
+        store8(door.out_at, _APOSTROPHE)
+        door.out_at = door.out_at + 1
+        put_plain(d, address, length)
+        store8(door.out_at, _APOSTROPHE)
+        door.out_at = door.out_at + 1

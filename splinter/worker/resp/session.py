@@ -6,6 +6,7 @@ from numba import njit
 
 from splinter import limits
 from splinter.native.atomics import copy_bytes, load8, store8
+from splinter.native.clock import SECOND_NS
 from splinter.net.tenants import TENANT_ACTIVE
 from splinter.worker.admission import tenant_record
 from splinter.worker.records import Tenant, Worker
@@ -13,6 +14,7 @@ from splinter.worker.resp.connections import begin_session, forget_transaction, 
 from splinter.worker.resp.errors import put_arity_error, put_subcommand_error
 from splinter.worker.resp.facts import CLIENT_FIELDS, HELLO, fact_text, put_fact
 from splinter.worker.resp.isolated import argument
+from splinter.worker.resp.layout import STATE_MULTI
 from splinter.worker.resp.lines import Line
 from splinter.worker.resp.numbers import parse_integer
 from splinter.worker.resp.parse import is_word
@@ -279,16 +281,28 @@ def _put_info(w: int, d: int) -> None:
     connection = Connection(door.connection)
     if not has_room(d, 512 + limits.RESP_NAME_BYTES_MAX):
         return
-    at = door.value
-    at = _field(d, at, CLIENT_FIELDS, connection.id)
-    at = _text_field(d, at, CLIENT_FIELDS + 1, connection.name, connection.name_length)
-    at = _field(d, at, CLIENT_FIELDS + 2, (Worker(w).clock_ns - connection.began) // 1_000_000_000)
-    at = _field(d, at, CLIENT_FIELDS + 3, door.table)
-    at = _field(d, at, CLIENT_FIELDS + 4, connection.queued_count if connection.queued != 0 else -1)
-    at = _field(d, at, CLIENT_FIELDS + 5, connection.tenant)
-    at = _field(d, at, CLIENT_FIELDS + 6, door.protocol)
+    at = _field(d, door.value, CLIENT_FIELDS, connection.id)
+    at = _text_field(d, at, CLIENT_FIELDS + 1, door.upper, _write_peer(door.upper, connection.peer))
+    at = _field(d, at, CLIENT_FIELDS + 2, connection.fd)
+    at = _text_field(d, at, CLIENT_FIELDS + 3, connection.name, connection.name_length)
+    at = _field(d, at, CLIENT_FIELDS + 4, (Worker(w).clock_ns - connection.began) // SECOND_NS)
+    at = _field(d, at, CLIENT_FIELDS + 5, door.table)
+    at = _field(d, at, CLIENT_FIELDS + 6, connection.queued_count if connection.state & STATE_MULTI != 0 else -1)
+    at = _field(d, at, CLIENT_FIELDS + 7, connection.tenant)
+    at = _field(d, at, CLIENT_FIELDS + 8, door.protocol)
     store8(at, 10)
     put_bulk(d, door.value, at + 1 - door.value)
+
+
+@njit(cache=True)
+def _write_peer(at: int, peer: int) -> int:
+    """Write ADDRESS:PORT of a struct sockaddr_in; returns its length."""
+    end = at
+    for place in range(4):
+        end = put_digits(end, load8(peer + 4 + place))
+        store8(end, 46 if place < 3 else 58)
+        end += 1
+    return put_digits(end, load8(peer + 2) << 8 | load8(peer + 3)) - at
 
 
 @njit(cache=True)

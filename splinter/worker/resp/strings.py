@@ -1,5 +1,6 @@
 """Commands on values: each runs within a transaction, writes its reply, and returns 0, or < 0 as
-:mod:`splinter.worker.resp.isolated` says. What is wrong with the arguments is replied before anything is noted to be written."""
+:mod:`splinter.worker.resp.isolated` says. What is wrong with the arguments is replied before anything is noted to be
+written."""
 
 from __future__ import annotations
 
@@ -93,9 +94,8 @@ def put_value(w: int, d: int, value: int, expires: int) -> int:
 def set_value(w: int, d: int) -> int:
     """SET key value [NX | XX] [GET] [EX seconds | PX milliseconds | EXAT … | PXAT … | KEEPTTL]."""
     door, frame = Door(d), Frame(Door(d).frame)
-    only_new, only_old, tells, keeps, has_time = False, False, False, False, False
-    expires = NEVER
-    number = 3
+    only_new, only_old, tells, keeps = False, False, False, False
+    expires, time, number = NEVER, 0, 3
     while number < door.argc:
         at, length = argument(d, number)
         if is_word(at, length, NX) and not only_old:
@@ -104,18 +104,19 @@ def set_value(w: int, d: int) -> int:
             only_old = True
         elif is_word(at, length, GET):
             tells = True
-        elif is_word(at, length, KEEPTTL) and not has_time:
+        elif is_word(at, length, KEEPTTL) and time == 0:
             keeps = True
-        elif not keeps and not has_time and number + 1 < door.argc and _is_time(d, number, False):
-            expires = expiry_of(w, d, number)
-            if expires == NO_TIME:
-                return 0
-            has_time = True
+        elif not keeps and number + 1 < door.argc and _is_time(d, number) and (time == 0 or _are_same(d, time, number)):
+            time = number
             number += 1
         else:
             put_line(d, Line.SYNTAX)
             return 0
         number += 1
+    if time != 0:
+        expires = expiry_of(w, d, time)
+        if expires == NO_TIME:
+            return 0
     if not is_key(d, _KEY) or not is_value(d, argument(d, _VALUE)[1]):
         return 0
     found = find(w, d, _KEY) if only_new or only_old or tells or keeps else 0
@@ -141,12 +142,21 @@ def set_value(w: int, d: int) -> int:
 
 
 @njit(cache=True)
-def _is_time(d: int, number: int, may_persist: bool) -> bool:
+def _is_time(d: int, number: int) -> bool:
     """Whether an argument is an option that says how long, or until when, an object lives."""
     at, length = argument(d, number)
-    if is_word(at, length, EX) or is_word(at, length, PX) or is_word(at, length, EXAT) or is_word(at, length, PXAT):
-        return True
-    return may_persist and is_word(at, length, PERSIST)
+    return is_word(at, length, EX) or is_word(at, length, PX) or is_word(at, length, EXAT) or is_word(at, length, PXAT)
+
+
+@njit(cache=True)
+def _are_same(d: int, one: int, other: int) -> bool:
+    """Whether two of these options are the same: then the later one counts."""
+    at, length = argument(d, one)
+    for word in (EX, PX, EXAT, PXAT):
+        if is_word(at, length, word):
+            at, length = argument(d, other)
+            return is_word(at, length, word)
+    return False
 
 
 @njit(cache=True)
@@ -198,22 +208,22 @@ def get_delete(w: int, d: int) -> int:
 def get_expire(w: int, d: int) -> int:
     """GETEX key [EX seconds | PX … | EXAT … | PXAT … | PERSIST]."""
     door, frame = Door(d), Frame(Door(d).frame)
-    expires, changes = NEVER, door.argc > 2
+    expires, changes, persists = NEVER, door.argc > 2, False
     if changes:
         at, length = argument(d, 2)
         persists = is_word(at, length, PERSIST)
-        if not _is_time(d, 2, True) or door.argc != (3 if persists else 4):
+        if door.argc != (3 if persists else 4) or not (persists or _is_time(d, 2)):
             put_line(d, Line.SYNTAX)
             return 0
-        if not persists:
-            expires = expiry_of(w, d, 2)
-            if expires == NO_TIME:
-                return 0
     found = find(w, d, _KEY)
     if found <= 0:
         if found == 0:
             put_null(d)
         return found
+    if changes and not persists:
+        expires = expiry_of(w, d, 2)
+        if expires == NO_TIME:
+            return 0
     put_found(d)
     if not changes or not can_be_read(d) or frame.expires == expires:
         return 0
@@ -370,7 +380,7 @@ def increment(w: int, d: int, command: int) -> int:
             return 0
     if command in (Number.DECR, Number.DECRBY):
         if by == _LOWEST:
-            put_line(d, Line.OVERFLOW)  # there is no such number to add
+            put_line(d, Line.DECREMENT)  # there is no such number to add
             return 0
         by = -by
     if not is_key(d, _KEY):

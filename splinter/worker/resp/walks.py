@@ -44,6 +44,7 @@ from splinter.worker.resp.words import ASYNC, COUNT, MATCH, STRING, SYNC, TYPE
 
 WALKS = 1  # in place of 0: the command goes on in the next turn
 _SCAN_COUNT = 10
+_SCAN_MORE = 64  # positions that are looked at beside COUNT: a small table is told at once
 _DIGITS_MAX = 20
 _CRLF = 0x0A0D
 
@@ -88,7 +89,7 @@ def scan(w: int, d: int) -> int:
             return 0
         number += 2
     show_all(w, Connection(door.connection).tenant)
-    following, used = _keys(w, d, max(cursor - 1, 0), min(count + 8, limits.RESP_SCAN_POSITIONS_MAX), VALUE_AREA_BYTES)
+    following, used = _keys(w, d, max(cursor - 1, 0), min(count + _SCAN_MORE, limits.RESP_SCAN_POSITIONS_MAX), VALUE_AREA_BYTES)
     put_array(d, 2)
     put_bulk_number(d, 0 if following == KEYS_END else following + 1)
     put_array(d, _count_matching(d, used, pattern, pattern_length) if is_string else 0)
