@@ -29,6 +29,7 @@ from splinter.server import config
 from splinter.server.control import backups, dumps, operations
 from splinter.server.metrics import table as metrics_table
 from splinter.testing import Invoke, Server, interleavings
+from splinter.worker.resp import commands, differences
 
 FOLDER = Path(__file__).resolve().parent / "reference"
 _NOTICE = "<!-- Written by docs/generate.py from {source}: change that, and run it again. -->"
@@ -270,6 +271,28 @@ def statuses() -> str:
     )
 
 
+def redis_commands() -> str:
+    """Commands of the Redis protocol, by group, and what there is not."""
+    groups: dict[str, list[commands.Command]] = {}
+    for each in commands.COMMANDS:
+        groups.setdefault(each.group, []).append(each)
+    parts = []
+    for group, found in groups.items():
+        rows = ((f"`{each.name.upper()}`", each.arity, each.since, f"{each.summary}.") for each in found)
+        parts += [f"## {group.capitalize()}", table(("command", "arity", "since Redis", "what it does"), rows)]
+    return page(
+        "Commands of the Redis protocol",
+        commands,
+        "How to use them: [guide](../how-to/redis.md). Arity counts the name; less than 0: at least as many. Replies, and the "
+        "first word of errors, are those of Redis 7.0 but for the differences below.",
+        *parts,
+        "## What is not there",
+        table(("what", "why"), iter(differences.NOT_THERE.items())),
+        "## What differs",
+        *(f"* {text}." for text in differences.DIFFERENCES),
+    )
+
+
 def exit_statuses() -> str:
     """What commands end with."""
     return page(
@@ -461,6 +484,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "../../contrib/splinter.toml": annotated_configuration,
     "statuses.md": statuses,
     "exit-statuses.md": exit_statuses,
+    "redis.md": redis_commands,
     "control.md": control,
     "metrics.md": metrics,
     "python.md": python_api,

@@ -257,6 +257,7 @@ RESP_STRANGER_SECONDS = 10  # after which one that has not is ended
 RESP_STRANGER_ARGUMENTS_MAX = 10  # that its commands may have
 RESP_STRANGER_BYTES_MAX = 4096  # of each of these
 RESP_BACKLOG = 1024  # connections that the kernel keeps until a worker takes them
+RESP_KEEPALIVE_SECONDS = 300  # of silence, after which a connection's other end is asked whether it is there
 RESP_RECEIVE_BYTES = 16384  # that one connection is read at a time
 RESP_COMMANDS_AHEAD = 32  # of one connection that are parsed, and whose keys are looked for, before the first is executed
 RESP_ARGUMENTS_MAX = 65536  # of one command

@@ -25,6 +25,7 @@ RUN = {
     "docs/how-to/cache.md": "tests/system/client/test_cache.py",
     "docs/how-to/frameworks.md": "tests/system/examples/test_frameworks_page.py",
     "docs/how-to/pipelines.md": "tests/system/client/test_pipelines.py",
+    "docs/how-to/redis.md": "tests/system/redis/test_guide.py",
     "docs/how-to/testing.md": "tests/system/testing/test_plugin.py",
     "docs/reference/extensions.md": "tests/unit/ext/test_docs.py",
     "docs/reference/library.md": "tests/system/ext_library/test_server.py",

@@ -15,6 +15,8 @@ from splinter.worker.memory import WorkerMemory
 from splinter.worker.resp.facts import settings
 from splinter.worker.resp.memory import Door
 
+_PROBES = 3  # without an answer, then the other end is gone
+
 
 class RedisPort:
     """The sockets of all workers on one port, among which the kernel divides connections. They outlive a worker: who connects
@@ -37,7 +39,7 @@ class RedisPort:
         self.port = config.redis_port
         self._sockets: list[socket.socket] = []
         self._sets: list[select.epoll] = []
-        self._told = settings(config.data is not None, len(config.cores))
+        self._is_durable = config.data is not None
         with contextlib.ExitStack() as undo, inside(config.netns):
             undo.callback(self.close)
             try:
@@ -66,14 +68,18 @@ class RedisPort:
             # What a connection inherits: replies go out at once, and a peer that is gone is noticed.
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, limits.RESP_KEEPALIVE_SECONDS)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, limits.RESP_KEEPALIVE_SECONDS // _PROBES)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, _PROBES)
             sock.setblocking(False)
             sock.bind((address, self.port))
             undo.pop_all()
         return sock
 
     def _open(self, workers: Sequence[WorkerMemory]) -> None:
+        told = settings(self._is_durable, len(workers), self.port)
         for worker, sock, events in zip(workers, self._sockets, self._sets, strict=True):
-            worker.open_door(Door(events.fileno(), sock.fileno(), self._told, self.port))
+            worker.open_door(Door(events.fileno(), sock.fileno(), told, self.port))
             listen(sock, limits.RESP_BACKLOG)
 
     def close(self) -> None:

@@ -29,6 +29,7 @@ from splinter.worker.resp.replies import (
     put_line,
     put_map,
     put_null,
+    put_verbatim,
 )
 from splinter.worker.resp.words import COUNT, DOCS, GET, GETKEYS, LIST, SET
 from splinter.worker.resp.words import INFO as WORD_INFO
@@ -62,7 +63,7 @@ def info(w: int, d: int) -> None:
     at = _field(d, at, INFO + 5, account.objects)
     text, size = fact_text(door.facts, INFO + 6)
     copy_bytes(at, text, size)
-    put_bulk(d, door.value, at + size - door.value)
+    put_verbatim(d, door.value, at + size - door.value)
 
 
 @njit(cache=True)

@@ -176,7 +176,7 @@ COMMANDS = (
     Command(_N.RENAME, 3, _WRITE, _TWO, "generic", "1.0.0", "Gives an object another key"),
     Command(_N.RENAMENX, 3, _WRITE, _TWO, "generic", "1.0.0", "The same, if that is free"),
     Command(_N.COPY, -3, _WRITE, _TWO, "generic", "6.2.0", "Copies an object to another key: DB, REPLACE"),
-    Command(_N.OBJECT, -2, _READ, _NONE, "generic", "2.2.3", "ENCODING, REFCOUNT, FREQ"),
+    Command(_N.OBJECT, -2, FLAG_STORE, _NONE, "generic", "2.2.3", "ENCODING, REFCOUNT, FREQ"),
     Command(_N.MULTI, 1, FLAG_NOT_QUEUED, _NONE, "transactions", "1.2.0", "Begins to queue a transaction"),
     Command(_N.EXEC, 1, FLAG_NOT_QUEUED, _NONE, "transactions", "1.2.0", "Executes it, at one instant"),
     Command(_N.DISCARD, 1, FLAG_NOT_QUEUED, _NONE, "transactions", "2.0.0", "Forgets it"),

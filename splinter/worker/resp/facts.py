@@ -34,7 +34,7 @@ _INFO_FIELDS = (
 )
 
 
-def settings(is_durable: bool, workers: int) -> dict[str, str]:
+def settings(is_durable: bool, workers: int, port: int) -> dict[str, str]:
     """What CONFIG GET tells. The first is the tenant's quota, which is put in when it is asked for."""
     return {
         "maxmemory": "",
@@ -43,6 +43,8 @@ def settings(is_durable: bool, workers: int) -> dict[str, str]:
         "databases": str(limits.TABLES_MAX),
         "maxclients": str(workers * limits.RESP_CONNECTIONS_MAX),
         "timeout": "0",
+        "port": str(port),
+        "tcp-keepalive": str(limits.RESP_KEEPALIVE_SECONDS),
         "tcp-backlog": str(limits.RESP_BACKLOG),
         "proto-max-bulk-len": str(limits.RESP_COMMAND_BYTES_MAX),
         "client-query-buffer-limit": str(limits.RESP_COMMAND_BYTES_MAX),

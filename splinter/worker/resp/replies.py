@@ -5,11 +5,12 @@ from __future__ import annotations
 
 from numba import njit
 
-from splinter.native.atomics import copy_bytes, load8, store8, store16
+from splinter.native.atomics import copy_bytes, load8, store8, store16, store32
 from splinter.worker.resp.lines import line_text
 from splinter.worker.resp.records import Door
 
 _CRLF = 0x0A0D
+_TXT = 0x3A747874  # txt:
 _DIGITS_MAX = 20  # of a 64-bit number, with its sign
 _ZERO, _MINUS, _APOSTROPHE = 48, 45, 39
 ARRAY, MAP, SET, PUSH, INTEGER, BULK, SIMPLE, ERROR, VERBATIM = 42, 37, 126, 62, 58, 36, 43, 45, 61  # first bytes
@@ -117,6 +118,21 @@ def put_bulk(d: int, address: int, length: int) -> None:
         copy_bytes(at, address, length)
         store16(at + length, _CRLF)
         door.out_at = at + length + 2
+
+
+@njit(cache=True)
+def put_verbatim(d: int, address: int, length: int) -> None:
+    """A text for people: a verbatim string, in RESP2 a bulk string."""
+    if Door(d).protocol < 3:
+        put_bulk(d, address, length)
+    elif has_room(d, _DIGITS_MAX + 9 + length):
+        put_number(d, VERBATIM, length + 4)
+        door = Door(d)
+        at = door.out_at
+        store32(at, _TXT)
+        copy_bytes(at + 4, address, length)
+        store16(at + 4 + length, _CRLF)
+        door.out_at = at + length + 6
 
 
 @njit(cache=True)

@@ -29,6 +29,7 @@ from splinter.worker.resp.replies import (
     put_map,
     put_null,
     put_number,
+    put_verbatim,
 )
 from splinter.worker.resp.words import (
     AUTH,
@@ -291,7 +292,7 @@ def _put_info(w: int, d: int) -> None:
     at = _field(d, at, CLIENT_FIELDS + 7, connection.tenant)
     at = _field(d, at, CLIENT_FIELDS + 8, door.protocol)
     store8(at, 10)
-    put_bulk(d, door.value, at + 1 - door.value)
+    put_verbatim(d, door.value, at + 1 - door.value)
 
 
 @njit(cache=True)

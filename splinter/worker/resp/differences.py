@@ -1,0 +1,34 @@
+"""What the Redis protocol does not have here, and what is another: for the documentation."""
+
+from __future__ import annotations
+
+# A command that is not there is answered as Redis answers an unknown one.
+NOT_THERE = {
+    "hashes, lists, sets, sorted sets, streams, bits, geo, HyperLogLog": "objects are strings of bytes, so far",
+    "EVAL, EVALSHA, SCRIPT, FUNCTION, FCALL": "code is Python, put in by `splinter install`; not to be called from here yet",
+    "SUBSCRIBE, PUBLISH, MONITOR, CLIENT TRACKING": "nothing is pushed to a connection",
+    "BLPOP and all that block": "a connection never waits for another's data",
+    "FLUSHALL, SWAPDB, MOVE": "a tenant has 65,280 tables; FLUSHDB empties one, `splinter tenant remove` ends all",
+    "SAVE, BGSAVE, REPLICAOF, CLUSTER, ACL, DEBUG, SHUTDOWN": "the operator's, by `splinter`; a server has many tenants",
+    "DUMP, RESTORE": "`splinter dump` and `splinter restore` have a format of their own",
+    "LCS, SORT, WAIT, LATENCY, MEMORY, SLOWLOG": "not built",
+    "OBJECT IDLETIME": "when an object was used is not kept",
+}
+DIFFERENCES = (
+    "A key has 1 to 255 bytes. Others are refused where they would be written, and found by nobody",
+    "A value has at most 65,536 bytes here. One of up to 8 MiB, put by packets, has its length told by STRLEN, and is deleted "
+    "and found; what would read or rewrite it is an error",
+    "A transaction, which each command is, writes 127 objects of 96 KiB together, and reads 1,024: so do MSET, DEL, EXEC. "
+    "It is refused as a whole, also for the quota",
+    "EXEC is strictly serializable, and never seen in part. It is begun anew by itself when others have changed what it reads",
+    "WATCH of a key that is not there does not notice one that was made and deleted again",
+    "DBSIZE, KEYS, SCAN, RANDOMKEY, FLUSHDB, AUTH and HELLO cannot stand in MULTI",
+    "DBSIZE, KEYS and FLUSHDB go over the whole table, and are no transactions",
+    "An object lives for 100 years at most, or for ever; a time beyond is an error",
+    "INCRBYFLOAT is exact for up to 17 digits; beyond, it adds float64s",
+    "OBJECT ENCODING goes by what the value looks like",
+    "CLIENT LIST tells of the connection itself alone, INFO of the server and the tenant",
+    "CONFIG SET changes nothing",
+    "A command has at most 1 MiB with its arguments; one that announces more ends the connection",
+    "A write whose connection broke may have been done. Packets' clients know: their requests are executed once",
+)
