@@ -115,6 +115,11 @@ class RivalServer(Owner):
                     time.sleep(0.01)
 
     @property
+    def pid(self) -> int:
+        """Of its process."""
+        return int(self._process.pid)
+
+    @property
     def configuration(self) -> dict[str, str]:
         """Its ``version`` and its ``command`` line."""
         said = subprocess.run([self.program, "--version"], capture_output=True, text=True, check=False).stdout

@@ -216,7 +216,7 @@ def _receive(w: int, d: int, index: int) -> None:
             connection.state = connection.state | STATE_OVER
             return
         start = connection.input
-        room = connection.input_size - length
+        room = min(connection.input_size - length, limits.RESP_RECEIVE_MORE_BYTES)
     received = libc.recv(connection.fd, start + length, room, libc.MSG_DONTWAIT)
     if received <= 0:
         if received == 0 or libc.errno() not in (libc.EAGAIN, libc.EINTR):

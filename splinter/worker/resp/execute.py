@@ -12,9 +12,9 @@ from splinter.worker.durable import begin_showing
 from splinter.worker.rates import is_within_rate
 from splinter.worker.records import Counters, Tenant, Worker
 from splinter.worker.resp.commands import Number
-from splinter.worker.resp.connections import forget_transaction
+from splinter.worker.resp.connections import forget_transaction, stop_walking
 from splinter.worker.resp.errors import put_arity_error, put_unknown
-from splinter.worker.resp.isolated import WAIT
+from splinter.worker.resp.isolated import WAIT, WALKS
 from splinter.worker.resp.layout import (
     ARGUMENT_BYTES,
     FLAG_NO_AUTH,
@@ -59,9 +59,12 @@ def execute(w: int, d: int, entry: int) -> int:
     if outcome == 0:
         _end(w, d, mark, tail)
     elif outcome == WAIT and _has_waited(w, d):
+        stop_walking(d, door.connection)
         put_line(d, Line.BUSY)
         outcome = 0
         _end(w, d, mark, tail)
+    elif outcome == WALKS:  # it has come further
+        connection.waits_since = 0
     return outcome
 
 

@@ -27,6 +27,7 @@ from splinter.worker.resp.replies import put_line
 from splinter.worker.transaction import TRANSACTION_READS_BYTES, begin_transaction, transaction_find, transaction_write
 
 WAIT = -1000  # in place of a status: what keeps the command from being done may pass
+WALKS = 1  # in place of 0: the command goes on in the next turn
 _KEY_BYTES_MAX = limits.KEY_BYTES_MAX
 MILLISECOND_NS = 1_000_000
 _CLOCK_TRIES = 8
@@ -140,10 +141,10 @@ def is_key(d: int, number: int) -> bool:
 
 @njit(cache=True)
 def is_value(d: int, length: int) -> bool:
-    """Whether a value may be as long; replies the error if not."""
+    """Whether a value may be as long, in one piece; replies the error if not."""
     if length <= limits.VALUE_BYTES_MAX:
         return True
-    put_line(d, Line.TOO_LONG)
+    put_line(d, Line.LARGE if length <= limits.LARGE_BYTES_MAX else Line.TOO_LONG)
     return False
 
 

@@ -162,6 +162,7 @@ DOOR = np.dtype(
         ("hashed", "<u8"),  # of its first key, 0: not known
         ("is_exec", "<u8"),  # 1: it is one of an EXEC
         ("frame", "<u8"),  # address of an abi.FRAME: its transaction
+        ("frame_large", "<u8"),  # address of a LARGE: of the value that is being set
         ("value", "<u8"),  # address of VALUE_AREA_BYTES
         ("number", "<u8"),  # what a parser of numbers has found
         # Made once.

@@ -7,6 +7,7 @@ import numpy as np
 from splinter import limits
 from splinter.ext.abi import FRAME
 from splinter.native.memory import SharedArena
+from splinter.wire import LARGE_BYTES
 from splinter.worker.resp.commands import build_commands
 from splinter.worker.resp.facts import build_facts
 from splinter.worker.resp.layout import (
@@ -39,6 +40,7 @@ _PIECES = {
     "arguments": ARGUMENT_BYTES * ARGUMENTS,
     "words": 2 * limits.RESP_INLINE_BYTES_MAX,
     "upper": 2 * NAME_BYTES_MAX,
+    "frame_large": LARGE_BYTES,
     "value": VALUE_AREA_BYTES,
     "realtime": 16,
 }

@@ -37,7 +37,7 @@ def queue(d: int, start: int, end_at: int) -> None:
     c = Door(d).connection
     connection, at = Connection(c), Connection(c).at
     size = end_at - start
-    is_full = connection.queued_length + size > limits.RESP_COMMAND_BYTES_MAX
+    is_full = connection.queued_length + size > limits.RESP_QUEUED_BYTES_MAX
     if is_full or not append(d, c, at.queued, at.queued_length, at.queued_size, start, size):
         connection.state = connection.state | STATE_SPOILT
         put_line(d, Line.QUEUE_FULL if is_full else Line.UNREAD)
@@ -123,6 +123,7 @@ def _execute(w: int, d: int) -> int:
     for _ in range(limits.CONFLICTS_MAX):
         door.out_at = mark
         door.table = table
+        door.is_exec = 1
         begin(w, d, True)
         if connection.watched_length != 0:
             reads, reads_end = connection.watched, connection.watched + connection.watched_length
@@ -142,6 +143,7 @@ def _execute(w: int, d: int) -> int:
         if status != CONFLICT:
             break
     door.argv, door.argc, door.command, door.hashed = argv, argc, command, hashed
+    door.is_exec = 0
     if status == Status.OK or status == Status.VERSION_CHANGED:
         forget_transaction(d, c)
         return 0

@@ -10,14 +10,16 @@ from splinter.ext.abi import ExtensionError
 from splinter.store.clock import turn_now
 from splinter.store.objects import is_large, is_over, mark_used, object_value, object_value_length, object_version
 from splinter.store.operations import store_find, store_put
+from splinter.store.records import Large
 from splinter.store.transactions import CONFLICT
 from splinter.worker.durable import show, show_missing, show_refusal
-from splinter.worker.records import Worker
+from splinter.worker.records import Frame, Worker
 from splinter.worker.resp.commands import Number
 from splinter.worker.resp.isolated import WAIT, argument, begin, end, refusal
 from splinter.worker.resp.keys import copy_object, delete_keys, exist, rename, tell_object, tell_type
-from splinter.worker.resp.lifetimes import expire, persist, tell_time
+from splinter.worker.resp.large import put_large_piece, set_large, value_argument
 from splinter.worker.resp.lines import Line
+from splinter.worker.resp.moments import expire, persist, tell_time
 from splinter.worker.resp.records import Connection, Door
 from splinter.worker.resp.replies import put_bulk, put_line, put_null
 from splinter.worker.resp.strings import (
@@ -105,17 +107,23 @@ def status_of(failed: int) -> int:
         return Status.OUT_OF_MEMORY
     if failed == -ExtensionError.QUOTA:
         return Status.QUOTA_EXCEEDED
+    if failed == -ExtensionError.DISK:
+        return Status.DISK_FAILED
     return Status.BUSY if failed == -ExtensionError.BUSY else Status.REPLY_TOO_LARGE  # of its READs and WRITEs
 
 
 @njit(cache=True)
 def run_alone(w: int, d: int, number: int, may_write: bool) -> int:
-    """Execute a command as a transaction of its own. Returns 0 when it has replied, or WAIT, with nothing done or replied."""
+    """Execute a command as a transaction of its own. Returns 0 when it has replied; WAIT, with nothing done or replied; of a
+    large value also WALKS."""
     door = Door(d)
     if door.argc == 2 and number == Number.GET:
         return _get_now(w, d)
-    if door.argc == 3 and number == Number.SET:
+    if door.argc == 3 and number == Number.SET and argument(d, 2)[1] <= limits.VALUE_BYTES_MAX:
         return _set_now(w, d)
+    value = value_argument(number)
+    if value != 0 and value < door.argc and argument(d, value)[1] > limits.VALUE_BYTES_MAX:
+        return set_large(w, d, number)
     mark = door.out_at
     for _ in range(limits.CONFLICTS_MAX):
         begin(w, d, may_write)
@@ -159,11 +167,12 @@ def _get_now(w: int, d: int) -> int:
         put_null(d)
         return 0
     mark_used(found)
-    if is_large(found):
-        put_line(d, Line.LARGE)
-    else:
-        put_bulk(d, object_value(found), object_value_length(found))
-    return 0
+    value = object_value(found)
+    if not is_large(found):
+        put_bulk(d, value, object_value_length(found))
+        return 0
+    Frame(door.frame).tenant = tenant
+    return 0 if put_large_piece(w, d, value, 0, Large(value).length) == 0 else WAIT
 
 
 @njit(cache=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 from numba import njit
 
 from splinter import limits
+from splinter.ext.abi import ExtensionError
 from splinter.native.atomics import copy_bytes
 from splinter.store.layout import LARGE_FORM
 from splinter.store.records import Large
@@ -22,9 +23,12 @@ from splinter.worker.resp.isolated import (
     is_value,
     put,
 )
+from splinter.worker.resp.large import put_found, put_large_piece
 from splinter.worker.resp.lifetimes import NEVER, NO_TIME, PAST, expiry_at, expiry_of
 from splinter.worker.resp.lines import Line
+from splinter.worker.resp.moments import put_again
 from splinter.worker.resp.numbers import NO_NUMBER, NOT_FINITE, SUM_BYTES, add_decimals, fill_bytes, parse_integer
+from splinter.worker.resp.options import SET_KEEPS, SET_NEW, SET_OLD, SET_TELLS, is_time, set_options
 from splinter.worker.resp.parse import is_word
 from splinter.worker.resp.records import Door
 from splinter.worker.resp.replies import (
@@ -35,20 +39,10 @@ from splinter.worker.resp.replies import (
     put_line,
     put_null,
 )
-from splinter.worker.resp.words import EX, EXAT, GET, KEEPTTL, NX, PERSIST, PX, PXAT, XX
+from splinter.worker.resp.words import PERSIST
 
 _KEY, _VALUE = 1, 2  # arguments
 _LOWEST, _LARGEST = -(1 << 63), (1 << 63) - 1
-
-
-@njit(cache=True)
-def put_found(d: int) -> None:
-    """Reply the value that was found."""
-    frame = Frame(Door(d).frame)
-    if can_be_read(d):
-        put_bulk(d, frame.out_address, frame.out_length)
-    else:
-        put_line(d, Line.LARGE)
 
 
 @njit(cache=True)
@@ -59,9 +53,8 @@ def get(w: int, d: int) -> int:
         return found
     if found == 0:
         put_null(d)
-    else:
-        put_found(d)
-    return 0
+        return 0
+    return put_found(w, d)
 
 
 @njit(cache=True)
@@ -73,10 +66,10 @@ def mget(w: int, d: int) -> int:
         found = find(w, d, number)
         if found < 0:
             return found
-        if found == 0 or not can_be_read(d):
+        if found == 0:
             put_null(d)
-        else:
-            put_found(d)
+        elif put_found(w, d) < 0:
+            return -ExtensionError.CONFLICT
     return 0
 
 
@@ -93,70 +86,30 @@ def put_value(w: int, d: int, value: int, expires: int) -> int:
 @njit(cache=True)
 def set_value(w: int, d: int) -> int:
     """SET key value [NX | XX] [GET] [EX seconds | PX milliseconds | EXAT … | PXAT … | KEEPTTL]."""
-    door, frame = Door(d), Frame(Door(d).frame)
-    only_new, only_old, tells, keeps = False, False, False, False
-    expires, time, number = NEVER, 0, 3
-    while number < door.argc:
-        at, length = argument(d, number)
-        if is_word(at, length, NX) and not only_old:
-            only_new = True
-        elif is_word(at, length, XX) and not only_new:
-            only_old = True
-        elif is_word(at, length, GET):
-            tells = True
-        elif is_word(at, length, KEEPTTL) and time == 0:
-            keeps = True
-        elif not keeps and number + 1 < door.argc and _is_time(d, number) and (time == 0 or _are_same(d, time, number)):
-            time = number
-            number += 1
-        else:
-            put_line(d, Line.SYNTAX)
-            return 0
-        number += 1
-    if time != 0:
-        expires = expiry_of(w, d, time)
-        if expires == NO_TIME:
-            return 0
-    if not is_key(d, _KEY) or not is_value(d, argument(d, _VALUE)[1]):
+    frame = Frame(Door(d).frame)
+    bits, time = set_options(d)
+    if bits < 0:
         return 0
-    found = find(w, d, _KEY) if only_new or only_old or tells or keeps else 0
+    expires = expiry_of(w, d, time) if time != 0 else NEVER
+    if expires == NO_TIME or not is_key(d, _KEY) or not is_value(d, argument(d, _VALUE)[1]):
+        return 0
+    found = find(w, d, _KEY) if bits != 0 else 0
     if found < 0:
         return found
-    if tells:
+    if bits & SET_TELLS != 0:
         if found == 0:
             put_null(d)
-        elif not can_be_read(d):
-            put_line(d, Line.LARGE)
-            return 0
-        else:
-            put_found(d)
-    if (only_new and found != 0) or (only_old and found == 0):
-        if not tells:
+        elif put_found(w, d) < 0:
+            return -ExtensionError.CONFLICT
+    if (bits & SET_NEW != 0 and found != 0) or (bits & SET_OLD != 0 and found == 0):
+        if bits & SET_TELLS == 0:
             put_null(d)
         return 0
-    if keeps and found != 0:
+    if bits & SET_KEEPS != 0 and found != 0:
         expires = frame.expires
-    if not tells:
+    if bits & SET_TELLS == 0:
         put_line(d, Line.OK)
     return put_value(w, d, _VALUE, expires)
-
-
-@njit(cache=True)
-def _is_time(d: int, number: int) -> bool:
-    """Whether an argument is an option that says how long, or until when, an object lives."""
-    at, length = argument(d, number)
-    return is_word(at, length, EX) or is_word(at, length, PX) or is_word(at, length, EXAT) or is_word(at, length, PXAT)
-
-
-@njit(cache=True)
-def _are_same(d: int, one: int, other: int) -> bool:
-    """Whether two of these options are the same: then the later one counts."""
-    at, length = argument(d, one)
-    for word in (EX, PX, EXAT, PXAT):
-        if is_word(at, length, word):
-            at, length = argument(d, other)
-            return is_word(at, length, word)
-    return False
 
 
 @njit(cache=True)
@@ -187,9 +140,7 @@ def get_set(w: int, d: int) -> int:
     if not is_key(d, _KEY) or not is_value(d, argument(d, _VALUE)[1]):
         return 0
     failed = get(w, d)
-    if failed < 0 or not can_be_read(d):
-        return failed
-    return put_value(w, d, _VALUE, NEVER)
+    return failed if failed < 0 else put_value(w, d, _VALUE, NEVER)
 
 
 @njit(cache=True)
@@ -200,8 +151,8 @@ def get_delete(w: int, d: int) -> int:
         if found == 0:
             put_null(d)
         return found
-    put_found(d)
-    return delete(w, d, _KEY) if can_be_read(d) else 0
+    failed = put_found(w, d)
+    return failed if failed < 0 else delete(w, d, _KEY)
 
 
 @njit(cache=True)
@@ -212,7 +163,7 @@ def get_expire(w: int, d: int) -> int:
     if changes:
         at, length = argument(d, 2)
         persists = is_word(at, length, PERSIST)
-        if door.argc != (3 if persists else 4) or not (persists or _is_time(d, 2)):
+        if door.argc != (3 if persists else 4) or not (persists or is_time(d, 2)):
             put_line(d, Line.SYNTAX)
             return 0
     found = find(w, d, _KEY)
@@ -224,12 +175,12 @@ def get_expire(w: int, d: int) -> int:
         expires = expiry_of(w, d, 2)
         if expires == NO_TIME:
             return 0
-    put_found(d)
-    if not changes or not can_be_read(d) or frame.expires == expires:
-        return 0
+    failed = put_found(w, d)
+    if failed < 0 or not changes or frame.expires == expires:
+        return failed
     if expires == PAST:
         return delete(w, d, _KEY)
-    return put(w, d, _KEY, frame.out_address, frame.out_length, expires)
+    return put_again(w, d, expires)
 
 
 @njit(cache=True)
@@ -314,16 +265,16 @@ def get_range(w: int, d: int) -> int:
     found = find(w, d, _KEY)
     if found < 0:
         return found
-    if found != 0 and not can_be_read(d):
-        put_line(d, Line.LARGE)
-        return 0
-    size = frame.out_length if found != 0 else 0
+    is_large = found != 0 and not can_be_read(d)
+    size = Large(frame.out_address).length if is_large else frame.out_length if found != 0 else 0
     is_turned = first < 0 and last < 0 and first > last
     first = max(first + size, 0) if first < 0 else first
     last = max(last + size, 0) if last < 0 else last
     last = min(last, size - 1)
     if is_turned or first > last or size == 0:
         put_bulk(d, frame.out_address, 0)
+    elif is_large:
+        return put_large_piece(w, d, frame.out_address, first, last - first + 1)
     else:
         put_bulk(d, frame.out_address + first, last - first + 1)
     return 0

@@ -22,7 +22,7 @@ from splinter.worker.records import Worker
 from splinter.worker.resp.buffers import append
 from splinter.worker.resp.commands import Number
 from splinter.worker.resp.connections import stop_walking
-from splinter.worker.resp.isolated import WAIT, argument, refusal
+from splinter.worker.resp.isolated import WAIT, WALKS, argument, refusal
 from splinter.worker.resp.layout import STATE_WALKS, VALUE_AREA_BYTES
 from splinter.worker.resp.lines import Line
 from splinter.worker.resp.numbers import parse_integer
@@ -42,7 +42,6 @@ from splinter.worker.resp.replies import (
 )
 from splinter.worker.resp.words import ASYNC, COUNT, MATCH, STRING, SYNC, TYPE
 
-WALKS = 1  # in place of 0: the command goes on in the next turn
 _SCAN_COUNT = 10
 _SCAN_MORE = 64  # positions that are looked at beside COUNT: a small table is told at once
 _DIGITS_MAX = 20

@@ -17,6 +17,7 @@ from tests.support.servers import RunningServer, running_server
 from tests.support.waiting import wait_for
 
 OK = Status(b"OK")
+MANY = limits.RESP_REPLY_BYTES_MAX // 65_000 + 10  # values of 65,000 bytes that are more than a reply has
 
 
 @pytest.fixture(scope="module")
@@ -179,7 +180,7 @@ def test_half_a_command_waits_and_nobody_else_does(door: Door, other: Connection
 
 
 def test_commands_half_sent_may_take_so_much_of_a_tenant(server: RunningServer, door: Door, other: Connection) -> None:
-    """Each of these commands announces nearly a mebibyte, sends most of it, and waits."""
+    """Each of these commands announces nearly as much as one may have, sends all but a byte of it, and waits."""
     size = limits.RESP_COMMAND_BYTES_MAX - 100
     data = b"*2\r\n$4\r\nECHO\r\n$%d\r\n" % size + b"x" * (size - 1)
     most = limits.RESP_TENANT_BYTES_MAX // size
@@ -314,9 +315,9 @@ def test_a_transaction_is_refused_as_a_whole(door: Door) -> None:
 def test_a_reply_has_a_limit(door: Door) -> None:
     with door.connect() as connection:
         assert connection.call(b"SET", b"k", b"v" * 65_000) == OK
-        reply = connection.call(b"MGET", *[b"k"] * 100)
+        reply = connection.call(b"MGET", *[b"k"] * MANY)
         assert isinstance(reply, Failure) and b"reply" in reply.text
-        replies = connection.pipeline([[b"MULTI"], [b"SET", b"l", b"1"], *[[b"GET", b"k"]] * 100, [b"EXEC"]])
+        replies = connection.pipeline([[b"MULTI"], [b"SET", b"l", b"1"], *[[b"GET", b"k"]] * MANY, [b"EXEC"]])
         assert isinstance(replies[-1], Failure)
         assert connection.call(b"EXISTS", b"l") == 0  # what cannot be told is not done
 
