@@ -13,7 +13,7 @@ import argparse
 import contextlib
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 
 from tests.support.redis_commands import CONNECTIONS, FAR_SECONDS, TABLES, Generator, Step
@@ -24,6 +24,7 @@ NEAR_SECONDS = 120  # by which two times may differ: the servers were asked one 
 PIPELINED_MAX = 16
 SWEEP_MAX = 10_000  # calls of SCAN until its cursor is 0 again
 SHRINK_RUNS_MAX = 400
+SHRINK_TIMEOUT_SECONDS = 3.0  # until a reply while what differs is made shorter: a guess of that is worth no longer wait
 _QUEUED = Status(b"QUEUED")
 # Their unit in a second. A time that was told as one of Unix is exact: only such times are in FAR_SECONDS.
 _NEAR = {b"TTL": 1, b"EXPIRETIME": 1, b"PTTL": 1000, b"PEXPIRETIME": 1000}
@@ -210,6 +211,7 @@ def explained(right: Door, judged: Door, steps: Sequence[Step], seen: Difference
     def differs(some: Sequence[Step]) -> Difference | None:
         return compare(right, judged, some, protocol, is_pipelined).difference
 
+    judged = replace(judged, timeout=min(judged.timeout, SHRINK_TIMEOUT_SECONDS))
     manner = f"RESP{protocol}{', pipelined' if is_pipelined else ''}"
     if differs(steps):
         left, difference = shrink(differs, steps)
