@@ -188,7 +188,8 @@ def test_commands_half_sent_may_take_so_much_of_a_tenant(server: RunningServer, 
     try:
         for _ in range(most + 4):
             greedy.append(door.connect())
-            greedy[-1].send(data)
+            with contextlib.suppress(ConnectionError):  # it is ended before it has sent all
+                greedy[-1].send(data)
             assert other.call(b"PING") == Status(b"PONG")
         refused = 0
         for connection in greedy:
