@@ -8,16 +8,15 @@ have produced, so they lie in its arguments, its frame or its tenant's objects.
 from __future__ import annotations
 
 import ctypes
-import functools
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
-from numba import njit, types
-from numba.core.ccallback import CFunc
+from numba import njit
 
 from splinter import limits
 from splinter.errors import Status
 from splinter.ext.abi import CONTEXT, ExtensionError, Isolation
+from splinter.native.callbacks import address_of
 from splinter.native.clock import now_ns
 from splinter.store.clock import moment_in, turn_now
 from splinter.store.journal import participant_at
@@ -236,7 +235,7 @@ def helper_log(context_at: int, frame_at: int, text: int, length: int) -> int:
     return 0
 
 
-HELPERS = {
+HELPERS: dict[str, Callable[..., int]] = {
     "get": helper_get,
     "put": helper_put,
     "delete": helper_delete,
@@ -253,24 +252,6 @@ HELPERS = {
 }
 
 
-@functools.cache
-def c_function(name: str) -> Any:
-    """A helper as a C function, a ``CFunc`` that is yet to be compiled. It stays: extensions have its address."""
-    helper = HELPERS[name]
-    signature = types.int64(*[types.int64] * helper.__code__.co_argcount)
-    function: Any = CFunc(helper, (signature.args, signature.return_type), locals={}, options={})
-    function.enable_caching()
-    return function
-
-
-@functools.cache
-def _address_of(name: str) -> int:
-    """Where a helper's code is: compiled, or loaded, when that is asked first."""
-    function = c_function(name)
-    function.compile()
-    return int(function.address)
-
-
 def fill_context(record: np.ndarray, *, store: int, participant: int, log_area: int) -> None:
     """Set up one worker's context (a one-element array of :data:`splinter.ext.abi.CONTEXT`).
 
@@ -279,8 +260,8 @@ def fill_context(record: np.ndarray, *, store: int, participant: int, log_area: 
     The helpers' addresses are this process's: they hold in every process that is forked from it.
     """
     assert record.dtype == CONTEXT
-    for name in HELPERS:
-        record[name] = _address_of(name)
+    for name, helper in HELPERS.items():
+        record[name] = address_of(helper)
     mathematics = ctypes.CDLL("libm.so.6")
     record["exp"] = ctypes.cast(mathematics.exp, ctypes.c_void_p).value
     record["log_e"] = ctypes.cast(mathematics.log, ctypes.c_void_p).value

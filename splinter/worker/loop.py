@@ -26,7 +26,7 @@ from collections.abc import Callable
 from numba import njit
 
 from splinter.native import libc
-from splinter.native.atomics import load32_acquire, store32_release
+from splinter.native.atomics import call_resume, load32_acquire, store32_release
 from splinter.store.epochs import epoch_leave
 from splinter.store.reclaim import reclaim
 from splinter.worker.accounts import begin_batch, begin_resumes, end_batch, end_resumes, idle_until_now
@@ -37,7 +37,7 @@ from splinter.worker.look_ahead import look_ahead
 from splinter.worker.records import Counters, Packet, Worker
 from splinter.worker.reply import DROP, PENDING
 from splinter.worker.requests import handle
-from splinter.worker.resp.door import open_door, review_door, serve_door
+from splinter.worker.resp.records import Door
 from splinter.worker.stages import IDLE, PARSE, PREFETCH, RECYCLE, REPLY, SERVE, TURN, stage
 from splinter.worker.steal import is_sibling_busy
 from splinter.worker.tasks.ending import refuse_task
@@ -125,7 +125,7 @@ def take_over(w: int, find: Find, has_left: HasLeft, put: Put, send: Send, flush
     worker = Worker(w)
     forget_held(w)
     if worker.door != 0:
-        open_door(w)
+        call_resume(Door(worker.door).open, w, 0)
     take_over_tasks(w)
     worker_point(w, WorkerPoint.TASKS_LISTED)
     idle_until_now(w)
@@ -202,7 +202,7 @@ def _rest(w: int, now: int, idle_from: int) -> int:
 def _look_at_clock(w: int) -> int:
     now = look_at_clock(w)
     if Worker(w).door != 0:
-        review_door(w, now)
+        call_resume(Door(Worker(w).door).review, w, now)
     return now
 
 
@@ -225,7 +225,7 @@ def run(
         if worker.run_length > 0:
             worked += _run_tasks(w, counters.busy_cycles - busy_before, told, wait, flush, end)
         if worker.door != 0:
-            worked += serve_door(w, worked > 0)
+            worked += call_resume(Door(worker.door).serve, w, worked)
         if worked > 0:
             reclaim(store, me, _RECLAIM_PER_TURN)
             press_log(w)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -24,11 +25,13 @@ from splinter.worker.layout import (
     WORKER,
 )
 from splinter.worker.log import LOG
-from splinter.worker.resp.memory import Door
 from splinter.worker.tasks.layout import EXTENSION_COUNTERS, TASK, TASK_FREE, TENANT_SHARE
 from splinter.worker.transact import TRANSACT_AREA_BYTES
 from splinter.worker.transaction import TRANSACTION_AREA_BYTES
 from splinter.worker.udp.layout import UDP_AREA, part_sizes, udp_chunks
+
+if TYPE_CHECKING:  # a server without the Redis protocol does not load it
+    from splinter.worker.resp.memory import Door
 
 _U32 = np.dtype("<u4")
 _NS_PER_MILLISECOND = 1_000_000

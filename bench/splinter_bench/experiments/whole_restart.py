@@ -38,7 +38,7 @@ from splinter.cli.main import app
 from splinter.server.supervisor import supervisor, warm
 from splinter.worker.helpers import HELPERS, c_function
 from splinter.worker.xdp.loop import serve_xdp
-warm.at_start("xdp")
+warm.at_start(["xdp"])
 serve_xdp.compile((types.int64,))
 for name in HELPERS:
     c_function(name).compile()

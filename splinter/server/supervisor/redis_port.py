@@ -12,8 +12,6 @@ from splinter.net.netns import inside
 from splinter.server.config import ServerConfig
 from splinter.server.supervisor.ports import cannot, listen, port_of
 from splinter.worker.memory import WorkerMemory
-from splinter.worker.resp.facts import settings
-from splinter.worker.resp.memory import Door
 
 _PROBES = 3  # without an answer, then the other end is gone
 
@@ -77,6 +75,9 @@ class RedisPort:
         return sock
 
     def _open(self, workers: Sequence[WorkerMemory]) -> None:
+        from splinter.worker.resp.facts import settings  # compiled code, which servers without the protocol do without
+        from splinter.worker.resp.memory import Door
+
         told = settings(self._is_durable, len(workers), self.port)
         for worker, sock, events in zip(workers, self._sockets, self._sets, strict=True):
             worker.open_door(Door(events.fileno(), sock.fileno(), told, self.port))

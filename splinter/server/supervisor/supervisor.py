@@ -163,7 +163,7 @@ class Supervisor:
         self._texts = build_texts()
         code = CodeRegion.create(limits.CODE_REGION_BYTES, made.code_copy)
         print(f"transport: {name} ({reason})")
-        warm.at_start(name)
+        warm.at_start([name] if config.redis_port is None else [name, "redis"])
         self._entry = transport.entry()
         if path := os.environ.get("SPLINTER_PERF_MAP"):  # names of compiled functions, for scripts/profile
             perf_map.write(Path(path))

@@ -28,15 +28,17 @@ from numba.core.ccallback import CFunc
 from numba.core.registry import CPUDispatcher, cpu_target
 
 from splinter.native.cache import modules_digest
+from splinter.native.callbacks import c_function
 from splinter.native.parts import part_of
 from splinter.server.processes import fork_child, kill
 from splinter.server.supervisor.warm_record import WarmRecord
-from splinter.worker.helpers import HELPERS, c_function
+from splinter.worker.helpers import HELPERS
 
-TRANSPORTS = ("xdp", "udp")
+TRANSPORTS = ("xdp", "udp", "redis")
 _LOOPS: dict[str, dict[str, tuple[str, ...]]] = {  # by transport: modules, and what a server calls of them
     "xdp": {"splinter.worker.xdp.loop": ("serve_xdp",), "splinter.worker.chunks": ("fill_all", "recover_chunks")},
     "udp": {"splinter.worker.udp.loop": ("serve_udp",)},
+    "redis": {"splinter.worker.resp.door": ()},  # beside one of the others: it has callbacks alone
 }
 _CALLERS = (  # modules whose Python calls compiled code
     "splinter.durable.logger",
@@ -114,15 +116,15 @@ def compile_ahead(steps: Sequence[Step], tell: Callable[[int, str], None]) -> bo
             child.kill()
 
 
-def at_start(transport: str) -> None:
-    """Compile what a server by this transport lacks, and say on standard output how far that is."""
-    if WarmRecord(_record_name(transport)).holds():
+def at_start(transports: Sequence[str]) -> None:
+    """Compile what a server by these transports lacks, and say on standard output how far that is."""
+    if all(WarmRecord(_record_name(transport)).holds() for transport in transports):
         return
-    steps = missing([transport])
+    steps = missing(transports)
     if steps and not compile_ahead(steps, by_lines(len(steps), print)):
         print("compiling the worker in one process, as its code cannot be saved")
     else:
-        remember([transport])
+        remember(transports)
 
 
 def by_lines(total: int, say: Callable[[str], object]) -> Callable[[int, str], None]:
@@ -192,19 +194,25 @@ def _record_name(transport: str) -> str:
 
 def _all_code(transports: Iterable[str]) -> Iterator[_Code]:
     """What servers by these transports run, callees before their callers."""
-    entries = list(_entries(transports))
-    called = (
-        callee for function in (*(entry.py_func for entry in entries), *HELPERS.values()) for callee in _callees(function)
-    )
+    entries, callbacks = list(_entries(transports)), _callbacks(transports)
+    called = (callee for function in (*(entry.py_func for entry in entries), *callbacks) for callee in _callees(function))
     for function in _in_order(called):
         if (signature := _signature(function)) is not None:
             yield _Code(part_of(function), signature, function.py_func, function)
     for function in entries:
         if (signature := _signature(function)) is not None:
             yield _Code(function, signature, function.py_func, None)
-    for name, helper in HELPERS.items():
-        compiled = c_function(name)
-        yield _Code(compiled, compiled._sig, helper, None)
+    for callback in callbacks:
+        compiled = c_function(callback)
+        yield _Code(compiled, compiled._sig, callback, None)
+
+
+def _callbacks(transports: Iterable[str]) -> list[Callable[..., int]]:
+    """What compiled code calls by its address."""
+    found: list[Callable[..., int]] = [*HELPERS.values()]
+    if "redis" in transports:
+        found += import_module("splinter.worker.resp.door").DOOR_FUNCTIONS.values()
+    return found
 
 
 def _entries(transports: Iterable[str]) -> Iterator[Any]:

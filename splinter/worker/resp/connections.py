@@ -25,6 +25,7 @@ from splinter.worker.resp.layout import (
     STATE_MULTI,
     STATE_OVER,
     STATE_SPOILT,
+    STATE_STRANGE,
     STATE_WALKS,
 )
 from splinter.worker.resp.lines import Line, line_text
@@ -33,6 +34,7 @@ from splinter.worker.resp.records import Connection, Door, Event
 
 _SEND_FLAGS = libc.MSG_DONTWAIT | libc.MSG_NOSIGNAL
 _ACCEPT_FLAGS = libc.SOCK_NONBLOCK | libc.SOCK_CLOEXEC
+_DEAF_NS = 100_000_000
 _ACCEPTS = 16  # connections that are let in at a time
 _U32 = 4
 _PEER_BYTES = 16
@@ -78,7 +80,7 @@ def accept(w: int, d: int, now: int) -> int:
         if fd < 0:
             error = libc.errno()
             if error in (libc.EMFILE, libc.ENFILE):  # they wait until a connection has ended
-                door.is_deaf = 1
+                door.deaf_until = now + _DEAF_NS
                 watch(d, EPOLL_CTL_MOD, door.listener, 0, LISTENER)
             break
         taken += 1
@@ -122,9 +124,31 @@ def _begin(w: int, d: int, fd: int, now: int) -> None:
     connection.id = door.ids * limits.WORKERS_MAX + Worker(w).index
     door.live = door.live + 1
     door.strangers_live = door.strangers_live + 1
-    push(d, door.at.strangers, index)
+    _be_strange(d, index)
     if not watch(d, EPOLL_CTL_ADD, fd, EPOLLIN, name_of(d, index)):
         end(w, d, index)
+
+
+@njit(cache=True)
+def _be_strange(d: int, index: int) -> None:
+    """Have it be ended when it does not show a token for too long."""
+    connection = Connection(connection_at(d, index))
+    if connection.state & STATE_STRANGE == 0:
+        connection.state = connection.state | STATE_STRANGE
+        push(d, Door(d).at.strangers, index)
+
+
+@njit(cache=True)
+def reset_session(w: int, d: int, index: int) -> None:
+    """RESET: a connection is as it was at its beginning, but for its id."""
+    c = connection_at(d, index)
+    connection = Connection(c)
+    forget_transaction(d, c)
+    leave_tenant(d, index)
+    begin_session(c)
+    connection.name_length = 0
+    connection.began = Worker(w).clock_ns
+    _be_strange(d, index)
 
 
 @njit(cache=True)
@@ -143,6 +167,8 @@ def first_stranger(d: int) -> int:
         index = first_of(d, door.at.strangers)
         if index < 0 or Connection(connection_at(d, index)).tenant == 0:
             return index
+        connection = Connection(connection_at(d, index))
+        connection.state = connection.state & ~STATE_STRANGE
         pop(door.at.strangers)
 
 
@@ -203,9 +229,16 @@ def end(w: int, d: int, index: int) -> None:
     door.strangers_live = door.strangers_live - 1
     store32(door.free + door.free_length * _U32, index)
     door.free_length = door.free_length + 1
-    if door.is_deaf != 0:
-        door.is_deaf = 0
-        watch(d, EPOLL_CTL_MOD, door.listener, EPOLLIN, LISTENER)
+    if door.deaf_until != 0:
+        listen_again(d)
+
+
+@njit(cache=True)
+def listen_again(d: int) -> None:
+    """Look at the listening socket again: there may be descriptors."""
+    door = Door(d)
+    door.deaf_until = 0
+    watch(d, EPOLL_CTL_MOD, door.listener, EPOLLIN, LISTENER)
 
 
 # --- replies ------------------------------------------------------------------------------------------------------------------

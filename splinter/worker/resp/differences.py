@@ -16,8 +16,8 @@ NOT_THERE = {
 }
 DIFFERENCES = (
     "A key has 1 to 255 bytes. Others are refused where they would be written, and found by nobody",
-    "A value has at most 8 MiB. One of more than 65,536 bytes cannot be appended to, overwritten in part, renamed or copied, and "
-    "not set by MSET or within MULTI",
+    "A value has at most 8 MiB. One of more than 65,536 bytes cannot be appended to, overwritten in part, renamed, copied, "
+    "or set by MSET or within MULTI",
     "A transaction, which each command is, writes 127 objects of 96 KiB together, and reads 1,024: so do MSET, DEL, EXEC. "
     "It is refused as a whole, also for the quota",
     "EXEC is strictly serializable, and never seen in part. It is begun anew by itself when others have changed what it reads",
@@ -29,7 +29,7 @@ DIFFERENCES = (
     "OBJECT ENCODING goes by what the value looks like",
     "CLIENT LIST tells of the connection itself alone, INFO of the server and the tenant",
     "CONFIG SET changes nothing",
-    "A command has at most 9 MiB with its arguments; one that announces more ends the connection. So has a reply: MGET of more is "
-    "an error",
+    "A command has at most 9 MiB with its arguments; one that announces more ends the connection. A reply has, too: an MGET of "
+    "more is an error",
     "A write whose connection broke may have been done. Packets' clients know: their requests are executed once",
 )

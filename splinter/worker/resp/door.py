@@ -3,6 +3,9 @@
 A turn serves connections for BATCH_US at most, and each for RESP_RECEIVE_BYTES at most; what is left is served in the next
 turn, after packets and tasks. What the kernel has reported is served to the end before it is asked again. A worker that is busy
 with packets asks every _TURNS turns, as long as nothing comes.
+
+The loop calls these three by their addresses (:mod:`splinter.native.callbacks`): a server without the protocol does not have
+their code.
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ from splinter.worker.resp.connections import (
     first_stranger,
     flush,
     go_on,
+    listen_again,
     release_held,
     say,
     send_kept,
@@ -53,6 +57,7 @@ from splinter.worker.resp.parse import argument_at, find_command, is_whole, pars
 from splinter.worker.resp.queues import GONE, connection_at, first_of, length_of, named, pop
 from splinter.worker.resp.records import Argument, Command, Connection, Door, Event, Parsed, Queue
 from splinter.worker.resp.replies import ARRAY
+from splinter.worker.resp.session import is_still_tenant
 
 _TURNS = 16
 _QUIET = 16  # looks that found nothing, before a busy worker asks less often
@@ -62,9 +67,8 @@ _BUFFERS_AT, _BUFFERS_END = offset(CONNECTION, "input"), offset(CONNECTION, "wai
 _REVIEWED = 4  # connections that are looked at whenever the clock is
 
 
-@njit(cache=True)
-def open_door(w: int) -> None:
-    """A worker begins: no connection is its own. Those of a predecessor ended with it."""
+def open_door(w: int, _: int) -> int:
+    """A worker begins: no connection is its own. Those of a predecessor ended with it. Returns 0."""
     d = Worker(w).door
     door = Door(d)
     door.events_at = 0
@@ -89,20 +93,20 @@ def open_door(w: int) -> None:
         store64(door.tenant_bytes + tenant * 8, 0)
     door.random = cycles()
     door.since = now_ns(Worker(w).scratch)
-    door.is_deaf = 0
+    door.deaf_until = 0
     if not watch(d, EPOLL_CTL_ADD, door.listener, EPOLLIN, LISTENER):  # a predecessor has done so
         watch(d, EPOLL_CTL_MOD, door.listener, EPOLLIN, LISTENER)
+    return 0
 
 
-@njit(cache=True)
-def serve_door(w: int, is_busy: bool) -> int:
-    """Serve connections; ``is_busy``: there were packets or tasks in this turn. Returns how many were served."""
+def serve_door(w: int, worked: int) -> int:
+    """Serve connections; ``worked``: how many packets and tasks there were in this turn. Returns how many were served."""
     worker, d = Worker(w), Worker(w).door
     door = Door(d)
     served = release_held(w, d) if worker.held_connections != 0 else 0
     if door.events_at == door.events_count and length_of(door.at.again) == 0:
         door.turns = door.turns + 1
-        if is_busy and door.quiet >= _QUIET and door.turns < _TURNS:
+        if worked > 0 and door.quiet >= _QUIET and door.turns < _TURNS:
             return served
         _ask(d)
         if door.events_count == 0:
@@ -149,24 +153,30 @@ def _ask(d: int) -> None:
     door.quiet = door.quiet + 1 if door.events_count == 0 else 0
 
 
-@njit(cache=True)
-def review_door(w: int, now: int) -> None:
-    """Whenever the clock is looked at: end a few connections that have been strangers, or whose replies have been unread, for
-    too long."""
+def review_door(w: int, now: int) -> int:
+    """Whenever the clock is looked at: end a connection that has been a stranger for too long; and of a few those whose replies
+    have been unread for too long, or whose tenant is gone. Returns 0."""
     d = Worker(w).door
     door = Door(d)
     index = first_stranger(d)
     if index >= 0 and now - Connection(connection_at(d, index)).began > limits.RESP_STRANGER_SECONDS * _SECOND_NS:
         end(w, d, index)
+    if door.deaf_until != 0 and now > door.deaf_until:
+        listen_again(d)
     if door.live == 0:
-        return
+        return 0
     for _ in range(_REVIEWED):
         index = door.review
         door.review = (index + 1) % limits.RESP_CONNECTIONS_MAX
         connection = Connection(connection_at(d, index))
-        is_unread = connection.fd >= 0 and connection.output != 0 and connection.state & STATE_HELD == 0
+        if connection.fd < 0:
+            continue
+        is_unread = connection.output != 0 and connection.state & STATE_HELD == 0
         if is_unread and now - connection.output_since > limits.RESP_UNREAD_SECONDS * _SECOND_NS:
             end(w, d, index)
+        elif connection.tenant != 0 and not is_still_tenant(w, connection_at(d, index)):
+            end(w, d, index)  # it may never ask again, and what it has is counted as the id's
+    return 0
 
 
 # --- one connection ---------------------------------------------------------------------------------------------------------
@@ -369,3 +379,6 @@ def _keep(d: int, c: int, start: int, at: int, end_at: int) -> None:
             return
         copy_bytes(connection.input, at, left)
         connection.input_length = left
+
+
+DOOR_FUNCTIONS = {"open": open_door, "serve": serve_door, "review": review_door}

@@ -70,6 +70,7 @@ STATE_HELD = 8  # its output waits for the disk; it is in the queue ``held``
 STATE_AGAIN = 16  # there is input to go on with; it is in the queue ``again``
 STATE_WALKS = 32  # its first command is a walk that has begun
 STATE_OVER = 64  # it is to be ended at once
+STATE_STRANGE = 128  # it is in the queue ``strangers``
 
 # Connections in an order: u64 each, index | generation << 32, at their number modulo RESP_CONNECTIONS_MAX.
 QUEUE = np.dtype([("entries", "<u8"), ("head", "<u8"), ("tail", "<u8")])
@@ -109,6 +110,10 @@ VALUE_AREA_BYTES = limits.VALUE_BYTES_MAX + 4096
 # One worker's. Set up by the supervisor, but for what counts.
 DOOR = np.dtype(
     [
+        # Addresses of splinter.worker.resp.door's functions, int64 f(w, argument).
+        ("open", "<u8"),
+        ("serve", "<u8"),
+        ("review", "<u8"),
         ("epoll", "<i4"),
         ("listener", "<i4"),
         ("scratch_event", "<u8"),  # address of an EVENT
@@ -128,7 +133,7 @@ DOOR = np.dtype(
         ("strangers", QUEUE),  # those that were strangers when they came
         ("quiet", "<u8"),  # looks in a row that found nothing
         ("turns", "<u8"),  # since the last look
-        ("is_deaf", "<u8"),  # 1: the listening socket is not looked at: there are no descriptors left
+        ("deaf_until", "<u8"),  # monotonic ns: the listening socket is not looked at, as there are no descriptors; 0: it is
         ("review", "<u8"),  # connection that is looked at next, whether it must end
         ("ids", "<u8"),  # connections so far
         ("random", "<u8"),  # state of a generator

@@ -6,9 +6,11 @@ import numpy as np
 
 from splinter import limits
 from splinter.ext.abi import FRAME
+from splinter.native.callbacks import address_of
 from splinter.native.memory import SharedArena
 from splinter.wire import LARGE_BYTES
 from splinter.worker.resp.commands import build_commands
+from splinter.worker.resp.door import DOOR_FUNCTIONS
 from splinter.worker.resp.facts import build_facts
 from splinter.worker.resp.layout import (
     ARGUMENT_BYTES,
@@ -73,6 +75,8 @@ class Door:
         self.commands = commands  # as they stand there
         for name in _QUEUES:
             self.block[name]["entries"] = arena.take(8 * _MOST)
+        for name, function in DOOR_FUNCTIONS.items():
+            self.block[name] = address_of(function)
         self.block["about_bytes"] = about.nbytes // 2
         self.block["out_end"] = self.block["output"] + OUTPUT_BYTES
         self.block["epoll"], self.block["listener"] = epoll, listener

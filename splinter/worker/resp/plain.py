@@ -47,7 +47,7 @@ def run_plain(w: int, d: int, number: int) -> None:
     elif number == Number.TIME:
         tell_time(d)
     elif number == Number.RESET:
-        reset(d)
+        reset(w, d)
     elif number == Number.QUIT:
         Connection(door.connection).state = Connection(door.connection).state | STATE_CLOSING
         put_line(d, Line.OK)

@@ -10,7 +10,7 @@ from splinter.native.clock import SECOND_NS
 from splinter.net.tenants import TENANT_ACTIVE
 from splinter.worker.admission import tenant_record
 from splinter.worker.records import Tenant, Worker
-from splinter.worker.resp.connections import begin_session, forget_transaction, join_tenant, leave_tenant
+from splinter.worker.resp.connections import join_tenant, reset_session
 from splinter.worker.resp.errors import put_arity_error, put_subcommand_error
 from splinter.worker.resp.facts import CLIENT_FIELDS, HELLO, fact_text, put_fact
 from splinter.worker.resp.isolated import argument
@@ -183,16 +183,12 @@ def select(d: int) -> None:
 
 
 @njit(cache=True)
-def reset(d: int) -> None:
-    """RESET: all but the connection's id is as it was at its beginning."""
+def reset(w: int, d: int) -> None:
+    """RESET."""
     door = Door(d)
-    connection = Connection(door.connection)
-    forget_transaction(d, door.connection)
-    leave_tenant(d, door.index)
-    begin_session(door.connection)
-    connection.name_length = 0
-    door.protocol = connection.protocol
-    door.table = 0
+    reset_session(w, d, door.index)
+    door.protocol = Connection(door.connection).protocol
+    door.table = Connection(door.connection).table
     put_line(d, Line.RESET)
 
 

@@ -334,3 +334,28 @@ def test_a_walk_over_many_keys_goes_on_beside_others(door: Door, other: Connecti
         assert (size, pong, deleted) == (len(keys), Status(b"PONG"), OK)
         assert connection.call(b"DBSIZE") == 0
         assert other.call(b"PING") == Status(b"PONG")
+
+
+def test_a_removed_tenants_connection_is_ended_though_it_asks_for_nothing(server: RunningServer) -> None:
+    admin = server.admin()
+    tenant = admin.create_tenant()
+    with door_of(server, tenant).connect() as connection:
+        connection.send(encode([b"SET", b"k", b"v" * 50_000])[:40_000])
+        admin.remove_tenant(tenant.tenant)
+        assert is_ended(connection)
+
+
+def test_a_stranger_that_was_a_tenants_is_one_of_so_many(server: RunningServer, door: Door, other: Connection) -> None:
+    """RESET makes a connection a stranger's again, as often as it likes."""
+    first = door.connect()
+    for _ in range(2 * limits.RESP_CONNECTIONS_MAX // 10):
+        who = [b"AUTH", door.user.encode(), door.password.encode()]
+        assert first.pipeline([[b"RESET"], who] * 10)[-1] == OK
+    assert first.call(b"RESET") == Status(b"RESET")
+    rest = [stranger(server) for _ in range(limits.RESP_STRANGERS_MAX)]
+    try:
+        assert is_ended(first)
+        assert other.call(b"PING") == Status(b"PONG")
+    finally:
+        for connection in (first, *rest):
+            connection.close()

@@ -107,11 +107,11 @@ def test_a_start_looks_again_until_all_was_found(
     monkeypatch.setattr(warm, "missing", lambda transports: looked.append(transports) or steps)
     monkeypatch.setattr(warm, "compile_ahead", lambda steps, tell: is_whole)
     monkeypatch.setattr(warm, "_all_code", lambda transports: iter(code))
-    warm.at_start("udp")
-    warm.at_start("udp")
+    warm.at_start(["udp"])
+    warm.at_start(["udp"])
     assert looked == [["udp"]] * looks
     files[0].unlink()
-    warm.at_start("udp")
+    warm.at_start(["udp"])
     assert looked == [["udp"]] * (looks + 1)
 
 
