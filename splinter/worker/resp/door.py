@@ -166,8 +166,8 @@ def review_door(w: int, now: int) -> int:
     if door.live == 0:
         return 0
     for _ in range(_REVIEWED):
-        index = door.review
-        door.review = (index + 1) % limits.RESP_CONNECTIONS_MAX
+        index = door.reviewed
+        door.reviewed = (index + 1) % limits.RESP_CONNECTIONS_MAX
         connection = Connection(connection_at(d, index))
         if connection.fd < 0:
             continue

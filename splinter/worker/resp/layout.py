@@ -134,7 +134,7 @@ DOOR = np.dtype(
         ("quiet", "<u8"),  # looks in a row that found nothing
         ("turns", "<u8"),  # since the last look
         ("deaf_until", "<u8"),  # monotonic ns: the listening socket is not looked at, as there are no descriptors; 0: it is
-        ("review", "<u8"),  # connection that is looked at next, whether it must end
+        ("reviewed", "<u8"),  # connection that is looked at next, whether it must end
         ("ids", "<u8"),  # connections so far
         ("random", "<u8"),  # state of a generator
         ("deadline", "<u8"),  # time-stamp counter when this turn's time is up
