@@ -19,8 +19,8 @@ def register(app: typer.Typer) -> None:
 def warm() -> None:
     """Compile ahead what servers run, so that a first start takes no longer than others.
 
-    The code of both transports, and of the Redis protocol, goes into this user's cache (~/.cache/splinter). Nothing is done twice; a change of Splinter's
-    sources, or of Numba, makes it necessary again.
+    The code of both transports, and of the Redis protocol, goes into this user's cache (~/.cache/splinter). Nothing is done
+    twice; a change of Splinter's sources, or of Numba, makes it necessary again.
     """
     from splinter.server.supervisor.warm import by_lines, compile_ahead, missing, remember
 
