@@ -55,8 +55,9 @@ class InstanceInfo:
     memory_bytes: int
     version: str
     metrics: str | None = None
-    redis_port: int | None = None
     """Where the OpenMetrics endpoint is, a URL."""
+    redis_port: int | None = None
+    """TCP port of the Redis protocol, at ``address``."""
     trouble: str | None = None
     """Why no request comes in at present."""
 

@@ -84,8 +84,10 @@ class RedisPort:
             listen(sock, limits.RESP_BACKLOG)
 
     def close(self) -> None:
-        """Close the sockets."""
+        """Let no more connections in, in whatever process; those that there are end with their workers."""
         for sock in self._sockets:
+            with contextlib.suppress(OSError):  # it does not listen yet
+                sock.shutdown(socket.SHUT_RDWR)
             sock.close()
         for events in self._sets:
             events.close()

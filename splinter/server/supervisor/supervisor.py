@@ -356,6 +356,8 @@ class Supervisor:
             self._watch.close()
         if self._metrics is not None:
             self._metrics.close()
+        if self._redis_port is not None:
+            self._redis_port.close()
         if transport is not None:
             transport.detach(stays=stays)  # first: no packet is taken that will not be answered
         if self._spares is not None:
@@ -369,9 +371,8 @@ class Supervisor:
         control.reap(deadline)
         if self._data is not None:  # last: what the others have done is to be on the disk
             self._data.stop()
-        for opened in (self._redis_port, transport):
-            if opened is not None:
-                opened.close()
+        if transport is not None:
+            transport.close()
         if kept is not None:
             kept.close(forget=not stays)
         if self._folder is not None:

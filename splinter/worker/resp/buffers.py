@@ -18,12 +18,17 @@ _SMALLEST = 256
 
 @njit(cache=True)
 def count_bytes(d: int, tenant: int, size: int) -> bool:
-    """Count ``size`` more bytes of a tenant (< 0: less). False, with nothing counted: it has no right to them."""
-    counter = Door(d).tenant_bytes + tenant * 8
-    total = load64(counter) + size
-    if size > 0 and total > limits.RESP_TENANT_BYTES_MAX:
+    """Count ``size`` more bytes of a tenant (< 0: less). False, with nothing counted: it has no right to them. Where half of
+    what may be is taken, those who have much get no more, so that the others go on."""
+    door = Door(d)
+    counter = door.tenant_bytes + tenant * 8
+    its, whole = load64(counter) + size, door.bytes + size
+    if size > 0 and (its > limits.RESP_TENANT_BYTES_MAX or whole > limits.RESP_BYTES_MAX):
         return False
-    store64(counter, total)
+    if size > 0 and its > limits.RESP_SHARE_BYTES and whole > limits.RESP_BYTES_MAX // 2:
+        return False
+    store64(counter, its)
+    door.bytes = whole
     return True
 
 

@@ -84,6 +84,7 @@ def open_door(w: int, _: int) -> int:
         store32(door.free + place * _U32, most - 1 - place)
     door.free_length = most
     door.live = 0
+    door.bytes = 0
     door.strangers_live = 0
     for queue in (door.again, door.held, door.strangers):
         Queue(queue).head = 0

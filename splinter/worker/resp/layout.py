@@ -128,6 +128,7 @@ DOOR = np.dtype(
         ("strangers_live", "<u8"),  # of them, strangers
         ("tenant_connections", "<u8"),  # address of u32[TENANTS_MAX]
         ("tenant_bytes", "<u8"),  # address of u64[TENANTS_MAX]: what their buffers take
+        ("bytes", "<u8"),  # all of them
         ("again", QUEUE),  # connections with input to go on with
         ("held", QUEUE),  # those whose output waits for the disk
         ("strangers", QUEUE),  # those that were strangers when they came
