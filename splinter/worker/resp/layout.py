@@ -95,7 +95,7 @@ _IS_PACKED = platform.machine() in ("x86_64", "AMD64")
 EVENT = np.dtype({"names": ["events", "data"], "formats": ["<u4", "<u8"], "offsets": [0, 4 if _IS_PACKED else 8],
                   "itemsize": 12 if _IS_PACKED else 16})  # fmt: skip
 EVENT_BYTES = EVENT.itemsize
-EVENTS = 16  # that are taken at a time
+EVENTS = 64  # that are taken at a time
 EPOLLIN, EPOLLOUT, EPOLLERR, EPOLLHUP = 1, 4, 8, 16
 EPOLL_CTL_ADD, EPOLL_CTL_MOD = 1, 3
 LISTENER = -1  # the data of the listening socket's events

@@ -9,7 +9,7 @@ from __future__ import annotations
 from numba import njit
 
 from splinter import limits
-from splinter.native.atomics import load8, load64, store8, store64
+from splinter.native.atomics import load8, load64, store8
 from splinter.worker.resp.commands import HASH_SHIFT, MULTIPLIERS
 from splinter.worker.resp.layout import ARGUMENT_BYTES, COMMAND_BYTES, COMMANDS_SLOTS, NAME_BYTES_MAX
 from splinter.worker.resp.lines import Line
@@ -17,6 +17,7 @@ from splinter.worker.resp.numbers import parse_integer
 from splinter.worker.resp.records import Argument, Command, Door
 from splinter.worker.resp.replies import ARRAY, BULK
 
+_ZERO = 48
 _CR, _LF, _SPACE, _QUOTE, _APOSTROPHE, _BACKSLASH = 13, 10, 32, 34, 39, 92
 _NUMBER_BYTES_MAX = 32  # of a length in a line
 _INCOMPLETE, _TOO_LONG, _NO_NUMBER = 0, -1, -2
@@ -111,6 +112,14 @@ def _parse_arguments(d: int, start: int, at: int, end: int, count: int, is_stran
 def _parse_length(d: int, at: int, end: int) -> int:
     """Parse a number with the end of its line. Returns the address behind it, and leaves it in ``number``; or _INCOMPLETE,
     _TOO_LONG, _NO_NUMBER."""
+    if at + 4 <= end:  # most have one digit or two
+        tens, ones = load8(at) - _ZERO, load8(at + 1) - _ZERO
+        if 0 <= tens <= 9 and ones == _CR - _ZERO:
+            Door(d).number = tens
+            return at + 3
+        if 1 <= tens <= 9 and 0 <= ones <= 9 and load8(at + 2) == _CR:
+            Door(d).number = 10 * tens + ones
+            return at + 4
     last = min(end, at + _NUMBER_BYTES_MAX)
     place = at
     while place < last and load8(place) != _CR:
@@ -239,15 +248,11 @@ def find_command(d: int, name: int, length: int) -> int:
     if length < 1 or length > NAME_BYTES_MAX:
         return 0
     door = Door(d)
-    upper = door.upper
-    for place in range(0, NAME_BYTES_MAX, 8):
-        store64(upper + place, 0)
-    for place in range(length):
-        byte = load8(name + place)
-        if byte == 0:  # zeros stand behind the name
-            return 0
-        store8(upper + place, byte - 32 if 97 <= byte <= 122 else byte)
-    first, second, third = load64(upper), load64(upper + 8), load64(upper + 16)
+    first = _upper_word(name, min(length, 8))
+    second = _upper_word(name + 8, min(length - 8, 8))
+    third = _upper_word(name + 16, length - 16)
+    if load8(name + length - 1) == 0:  # zeros stand behind a name, so one that ends with them would be another's
+        return 0
     place = _slot_of(first, second, third)
     while True:
         at = door.commands + place * COMMAND_BYTES
@@ -258,6 +263,16 @@ def find_command(d: int, name: int, length: int) -> int:
         if load64(words) == first and load64(words + 8) == second and load64(words + 16) == third:
             return at
         place = (place + 1) % COMMANDS_SLOTS
+
+
+@njit(cache=True)
+def _upper_word(at: int, length: int) -> int:
+    """Up to 8 bytes, letters in upper case, as a word: the first in the lowest byte; 0 of none."""
+    word = 0
+    for place in range(length):
+        byte = load8(at + place)
+        word |= (byte - 32 if 97 <= byte <= 122 else byte) << place * 8
+    return word
 
 
 @njit(cache=True)
@@ -275,10 +290,4 @@ def _shift(mixed: int) -> int:
 def is_word(address: int, length: int, upper: int) -> bool:
     """Whether an argument of up to 8 bytes is this word, in whatever case: its upper-case letters, the first in the lowest byte
     (:func:`splinter.worker.resp.words.word`)."""
-    if length > 8:
-        return False
-    found = 0
-    for place in range(length):
-        byte = load8(address + place)
-        found |= (byte - 32 if 97 <= byte <= 122 else byte) << place * 8
-    return found == upper
+    return length <= 8 and _upper_word(address, length) == upper
