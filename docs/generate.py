@@ -203,6 +203,9 @@ ENVIRONMENT = {
     "SPLINTER_REQUIRE_CAPABILITIES": ("tests", "`1`: a test that is skipped for what the machine lacks fails"),
     "SPLINTER_FUZZ_EXAMPLES": ("tests", "how many random programs each fuzzing test tries"),
     "SPLINTER_MUTATED_BPF": ("tests", "folder of the XDP program's sources that are compiled in place of `bpf`"),
+    "REDIS_SUITE_TESTS": ("`scripts/redis-suites`", "set by it for redis-py's tests: a file with those to run"),
+    "REDIS_SUITE_OUTCOMES": ("`scripts/redis-suites`", "likewise: a file that gets a line for each"),
+    "REDIS_SUITE_GATE": ("`scripts/redis-suites`", "likewise: a port that is told when each begins"),
     "TESTS_UPTIME_SECONDS": ("tests", "how long ago a server's machine seems to have been started, in a time namespace"),
     "BENCH_PREFIX": ("`splinter bench report`", "put before the command of each section, such as a lock"),
     "BENCH_PYTHON": ("`scripts/bench-all`", "the Python that measures, in place of `.venv`'s"),
@@ -216,6 +219,7 @@ _EXAMPLES = {
     "data": '"/var/lib/splinter-default"',  # of the instance's name, as the units have it
     "durability": '"interval"',
     "metrics": '"127.0.0.1:9464"',
+    "redis_port": "6379",
     "cores": "[0]",
     "log_cores": "[0]",
     "device": '"eth0"',

@@ -64,7 +64,7 @@ _QUIET = 16  # looks that found nothing, before a busy worker asks less often
 _U32 = 4
 _SECOND_NS = 1_000_000_000
 _BUFFERS_AT, _BUFFERS_END = offset(CONNECTION, "input"), offset(CONNECTION, "waits_since")
-_REVIEWED = 4  # connections that are looked at whenever the clock is
+_REVIEWED = 128  # connections that are looked at whenever the clock is, most of which are none
 
 
 def open_door(w: int, _: int) -> int:

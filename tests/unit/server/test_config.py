@@ -30,7 +30,7 @@ TEXTS = (
 NUMBERS = (
     "port", "memory_bytes", "tasks_per_worker", "tasks_per_tenant", "task_budget", "task_yields_max", "task_milliseconds_max",
     "task_wall_milliseconds_max", "idle_spin_ns", "steer_away", "watchdog_ms", "quarantine_after", "device_wait",
-    "code_bytes_per_tenant", "metrics_most",
+    "code_bytes_per_tenant", "metrics_most", "redis_port",
 )  # fmt: skip
 FLAGS = ("steal", "locality", "balance", "preempt", "keep_store", "fresh", "audit", "salvage")
 OF_OTHER_TYPES = {
@@ -103,7 +103,7 @@ OUT_OF_RANGE = {
         str(1 << 63),
         str(1 << 64),
     ],
-    ("port",): ["65536"],
+    ("port", "redis_port"): ["-1", "65536"],
     ("memory",): ["'1MiB'", "'100GiB'", "'99999999999999999999GiB'", str(limits.STORE_BYTES_MIN - 1)],
     ("address",): [
         "''",

@@ -31,7 +31,18 @@ def test_the_annotated_configuration_has_every_setting_and_loads(tmp_path: Path)
     file = tmp_path / "all.toml"
     file.write_text("\n".join(settings))
     loaded, default = ServerConfig.load(file), ServerConfig()
-    examples = {"device", "address", "netns", "client_netns", "cores", "log_cores", "data", "durability", "metrics"}
+    examples = {
+        "device",
+        "address",
+        "netns",
+        "client_netns",
+        "cores",
+        "log_cores",
+        "data",
+        "durability",
+        "metrics",
+        "redis_port",
+    }
     for each in dataclasses.fields(ServerConfig):
         if each.name not in examples:
             assert getattr(loaded, each.name) == getattr(default, each.name), each.name
