@@ -13,8 +13,10 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import IO
 
+from splinter.client.admin import TenantInfo
 from splinter.testing.process import die_with_parent, free_port
 from tests.support.resp import TIMEOUT_SECONDS, Closed, Connection, Failure, Status
+from tests.support.servers import RunningServer
 from tests.support.waiting import wait_for
 
 PROGRAM = "redis-server"
@@ -40,6 +42,12 @@ class Door:
             reply = connection.call(b"AUTH", *who) if protocol == 2 else connection.call(b"HELLO", b"3", b"AUTH", *who)
             assert not isinstance(reply, Failure), f"{self.host}:{self.port} lets {self.user} not in: {reply.text!r}"
         return connection
+
+
+def door_of(server: RunningServer, tenant: TenantInfo) -> Door:
+    """A tenant's way to a server's port of the Redis protocol."""
+    assert server.info.redis_port is not None, "the server told no port of the Redis protocol"
+    return Door(server.info.address, server.info.redis_port, str(tenant.tenant), f"{tenant.token:016x}")
 
 
 def same_user(redis: Door, other: Door) -> Door:

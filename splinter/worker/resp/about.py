@@ -12,7 +12,7 @@ from splinter.store.records import Account
 from splinter.worker.records import Worker
 from splinter.worker.resp.commands import COMMANDS
 from splinter.worker.resp.errors import put_arity_error, put_name, put_subcommand_error
-from splinter.worker.resp.facts import CONFIG_NAMES, INFO, fact_text, put_fact
+from splinter.worker.resp.facts import CONFIG_NAMES, INFO, fact_text, put_fact, write_fact
 from splinter.worker.resp.isolated import argument, wall_ns
 from splinter.worker.resp.layout import ARGUMENT_BYTES, COMMAND_BYTES, COMMANDS_SLOTS
 from splinter.worker.resp.lines import Line
@@ -24,7 +24,6 @@ from splinter.worker.resp.replies import (
     put_bulk,
     put_bulk_number,
     put_bytes,
-    put_digits,
     put_integer,
     put_line,
     put_map,
@@ -55,12 +54,12 @@ def info(w: int, d: int) -> None:
     tenant = Connection(door.connection).tenant
     account = Account(account_of(worker.store, tenant))
     at = door.value
-    at = _field(d, at, INFO, (worker.clock_ns - door.since) // SECOND_NS)
-    at = _field(d, at, INFO + 1, load32(door.tenant_connections + tenant * 4))
-    at = _field(d, at, INFO + 2, account.bytes_used)
-    at = _field(d, at, INFO + 3, _quota(w, d))
-    at = _field(d, at, INFO + 4, tenant)
-    at = _field(d, at, INFO + 5, account.objects)
+    at = write_fact(d, at, INFO, (worker.clock_ns - door.since) // SECOND_NS)
+    at = write_fact(d, at, INFO + 1, load32(door.tenant_connections + tenant * 4))
+    at = write_fact(d, at, INFO + 2, account.bytes_used)
+    at = write_fact(d, at, INFO + 3, _quota(w, d))
+    at = write_fact(d, at, INFO + 4, tenant)
+    at = write_fact(d, at, INFO + 5, account.objects)
     text, size = fact_text(door.facts, INFO + 6)
     copy_bytes(at, text, size)
     put_verbatim(d, door.value, at + size - door.value)
@@ -71,13 +70,6 @@ def _quota(w: int, d: int) -> int:
     """The tenant's quota in bytes; 0: it has none, as Redis says it."""
     quota = Account(account_of(Worker(w).store, Connection(Door(d).connection).tenant)).quota_bytes
     return quota if quota < limits.TENANT_QUOTA_BYTES_DEFAULT else 0
-
-
-@njit(cache=True)
-def _field(d: int, at: int, fact: int, number: int) -> int:
-    text, size = fact_text(Door(d).facts, fact)
-    copy_bytes(at, text, size)
-    return put_digits(at + size, number)
 
 
 # --- CONFIG -----------------------------------------------------------------------------------------------------------------

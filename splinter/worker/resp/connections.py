@@ -289,7 +289,8 @@ def flush(w: int, d: int, index: int) -> None:
         start, size = start + sent, size - sent
     if not append(d, c, at.output, at.output_length, at.output_size, start, size):
         Counters(w).redis_refused += 1
-        say(connection.fd, door.lines, Line.UNREAD)
+        if connection.output == 0 and start == door.output:  # not in the midst of a reply
+            say(connection.fd, door.lines, Line.UNREAD)
         connection.state = connection.state | STATE_OVER
         return
     connection.output_since = Worker(w).clock_ns

@@ -14,10 +14,10 @@ from numba import njit
 
 import splinter
 from splinter import limits
-from splinter.native.atomics import load32
+from splinter.native.atomics import copy_bytes, load32
 from splinter.worker.resp.commands import bulk
 from splinter.worker.resp.records import Door
-from splinter.worker.resp.replies import put_bytes
+from splinter.worker.resp.replies import put_bytes, put_digits
 
 _ENTRY_BYTES = 8
 REDIS_VERSION = "7.0.0"  # whose replies these commands have
@@ -84,6 +84,14 @@ def fact_text(facts: int, number: int) -> tuple[int, int]:
     """Address and length of a fact; empty behind the last one."""
     entry = facts + number * _ENTRY_BYTES
     return facts + load32(entry), load32(entry + 4)
+
+
+@njit(cache=True)
+def write_fact(d: int, at: int, number: int, value: int) -> int:
+    """Write a fact and a number behind it to ``at``; returns their end."""
+    text, size = fact_text(Door(d).facts, number)
+    copy_bytes(at, text, size)
+    return put_digits(at + size, value)
 
 
 @njit(cache=True)

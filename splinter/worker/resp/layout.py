@@ -96,7 +96,7 @@ EVENT = np.dtype({"names": ["events", "data"], "formats": ["<u4", "<u8"], "offse
                   "itemsize": 12 if _IS_PACKED else 16})  # fmt: skip
 EVENT_BYTES = EVENT.itemsize
 EVENTS = 64  # that are taken at a time
-EPOLLIN, EPOLLOUT, EPOLLERR, EPOLLHUP = 1, 4, 8, 16
+EPOLLIN, EPOLLOUT = 1, 4
 EPOLL_CTL_ADD, EPOLL_CTL_MOD = 1, 3
 LISTENER = -1  # the data of the listening socket's events
 

@@ -36,7 +36,6 @@ class Line(NumberWithText):
     KEY = 18, f"-ERR a key has 1 to {limits.KEY_BYTES_MAX} bytes"
     SAME = 19, "-ERR source and destination objects are the same"
     TABLE = 20, "-ERR DB index is out of range"
-    TABLE_NUMBER = 21, "-ERR invalid DB index"
     LARGE = 22, f"-ERR a value of more than {limits.VALUE_BYTES_MAX} bytes: it cannot be written, or read, in this way"
     CURSOR = 23, "-ERR invalid cursor"
     NX_XX = 24, "-ERR NX and XX, GT or LT options at the same time are not compatible"

@@ -83,8 +83,3 @@ class Door:
         frame = arena.array(FRAME)
         frame["transaction"] = arena.take(TRANSACTION_AREA_BYTES)
         self.block["frame"] = frame.ctypes.data
-
-    @property
-    def connections(self) -> int:
-        """How many there are."""
-        return int(self.block["live"][0])

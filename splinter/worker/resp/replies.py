@@ -13,7 +13,7 @@ _CRLF = 0x0A0D
 _TXT = 0x3A747874  # txt:
 _DIGITS_MAX = 20  # of a 64-bit number, with its sign
 _ZERO, _MINUS, _APOSTROPHE = 48, 45, 39
-ARRAY, MAP, SET, PUSH, INTEGER, BULK, SIMPLE, ERROR, VERBATIM = 42, 37, 126, 62, 58, 36, 43, 45, 61  # first bytes
+ARRAY, MAP, INTEGER, BULK, VERBATIM = 42, 37, 58, 36, 61  # first bytes
 _LOWEST = -(1 << 63)
 _REST_OF_LOWEST = (1 << 63) - 9 * 10**18
 

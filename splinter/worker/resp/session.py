@@ -12,7 +12,7 @@ from splinter.worker.admission import tenant_record
 from splinter.worker.records import Tenant, Worker
 from splinter.worker.resp.connections import join_tenant, reset_session
 from splinter.worker.resp.errors import put_arity_error, put_subcommand_error
-from splinter.worker.resp.facts import CLIENT_FIELDS, HELLO, fact_text, put_fact
+from splinter.worker.resp.facts import CLIENT_FIELDS, HELLO, fact_text, put_fact, write_fact
 from splinter.worker.resp.isolated import argument
 from splinter.worker.resp.layout import STATE_MULTI
 from splinter.worker.resp.lines import Line
@@ -278,15 +278,15 @@ def _put_info(w: int, d: int) -> None:
     connection = Connection(door.connection)
     if not has_room(d, 512 + limits.RESP_NAME_BYTES_MAX):
         return
-    at = _field(d, door.value, CLIENT_FIELDS, connection.id)
-    at = _text_field(d, at, CLIENT_FIELDS + 1, door.upper, _write_peer(door.upper, connection.peer))
-    at = _field(d, at, CLIENT_FIELDS + 2, connection.fd)
-    at = _text_field(d, at, CLIENT_FIELDS + 3, connection.name, connection.name_length)
-    at = _field(d, at, CLIENT_FIELDS + 4, (Worker(w).clock_ns - connection.began) // SECOND_NS)
-    at = _field(d, at, CLIENT_FIELDS + 5, door.table)
-    at = _field(d, at, CLIENT_FIELDS + 6, connection.queued_count if connection.state & STATE_MULTI != 0 else -1)
-    at = _field(d, at, CLIENT_FIELDS + 7, connection.tenant)
-    at = _field(d, at, CLIENT_FIELDS + 8, door.protocol)
+    at = write_fact(d, door.value, CLIENT_FIELDS, connection.id)
+    at = _write_text(d, at, CLIENT_FIELDS + 1, door.upper, _write_peer(door.upper, connection.peer))
+    at = write_fact(d, at, CLIENT_FIELDS + 2, connection.fd)
+    at = _write_text(d, at, CLIENT_FIELDS + 3, connection.name, connection.name_length)
+    at = write_fact(d, at, CLIENT_FIELDS + 4, (Worker(w).clock_ns - connection.began) // SECOND_NS)
+    at = write_fact(d, at, CLIENT_FIELDS + 5, door.table)
+    at = write_fact(d, at, CLIENT_FIELDS + 6, connection.queued_count if connection.state & STATE_MULTI != 0 else -1)
+    at = write_fact(d, at, CLIENT_FIELDS + 7, connection.tenant)
+    at = write_fact(d, at, CLIENT_FIELDS + 8, door.protocol)
     store8(at, 10)
     put_verbatim(d, door.value, at + 1 - door.value)
 
@@ -303,14 +303,7 @@ def _write_peer(at: int, peer: int) -> int:
 
 
 @njit(cache=True)
-def _field(d: int, at: int, fact: int, number: int) -> int:
-    text, size = fact_text(Door(d).facts, fact)
-    copy_bytes(at, text, size)
-    return put_digits(at + size, number)
-
-
-@njit(cache=True)
-def _text_field(d: int, at: int, fact: int, text_at: int, length: int) -> int:
+def _write_text(d: int, at: int, fact: int, text_at: int, length: int) -> int:
     text, size = fact_text(Door(d).facts, fact)
     copy_bytes(at, text, size)
     copy_bytes(at + size, text_at, length)

@@ -4,17 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-_CONNECTION = "PING ECHO AUTH HELLO SELECT QUIT RESET INFO TIME DBSIZE FLUSHDB"
-_STRINGS = """
-    GET SET MGET MSET MSETNX SETNX SETEX PSETEX GETSET GETDEL GETEX APPEND STRLEN GETRANGE SUBSTR SETRANGE
-    INCR DECR INCRBY DECRBY INCRBYFLOAT
-"""
-_KEYS = """
-    DEL UNLINK EXISTS TYPE TTL PTTL EXPIRE PEXPIRE EXPIREAT PEXPIREAT EXPIRETIME PEXPIRETIME PERSIST RENAME RENAMENX COPY
-    SCAN KEYS RANDOMKEY TOUCH
-"""
-_TRANSACTIONS = "MULTI EXEC DISCARD WATCH UNWATCH"
-COMMANDS = frozenset(f"{_CONNECTION} {_STRINGS} {_KEYS} {_TRANSACTIONS}".split())
+from splinter.worker.resp import commands
+
 _NOT_SERVED = "ACL CLUSTER DEBUG FUNCTION LATENCY MEMORY MODULE PUBSUB SCRIPT SLOWLOG XGROUP XINFO"
 # Commands that are several: their second word is part of the name.
 CONTAINERS = {
@@ -24,6 +15,7 @@ CONTAINERS = {
     "OBJECT": frozenset(["ENCODING", "REFCOUNT", "IDLETIME", "FREQ"]),
     **dict.fromkeys(_NOT_SERVED.split(), frozenset()),
 }
+COMMANDS = frozenset(command.name.upper() for command in commands.COMMANDS) - CONTAINERS.keys()
 # Asked for by redis-py on each connection, and known to no Redis 7: a test needs none of it.
 UNKNOWN_TO_REDIS = frozenset(["CLIENT MAINT_NOTIFICATIONS"])
 

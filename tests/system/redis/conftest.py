@@ -7,18 +7,26 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.redis_server import Door, running_redis
-from tests.support.servers import running_server
+from splinter.client import Client
+from tests.support.redis_server import Door, door_of, running_redis
+from tests.support.resp import Connection
+from tests.support.servers import RunningServer, running_server
 
 
 @pytest.fixture(scope="module")
 def splinter() -> Iterator[Door]:
     """A tenant of a server."""
     with running_server(f"t{os.getpid()}xrd", "udp", "--redis-port", "0") as server:
-        tenant = server.admin().create_tenant()
-        port = server.info.redis_port
-        assert port, "the server told no port of the Redis protocol"
-        yield Door(server.info.address, port, str(tenant.tenant), f"{tenant.token:016x}")
+        yield door_of(server, server.admin().create_tenant())
+
+
+@pytest.fixture
+def both(server: RunningServer) -> Iterator[tuple[Connection, Client, Door]]:
+    """A tenant of the module's server, by the Redis protocol and by packets."""
+    tenant = server.admin().create_tenant()
+    door = door_of(server, tenant)
+    with door.connect() as connection:
+        yield connection, server.client(tenant), door
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from splinter import limits
-from splinter.client.admin import TenantInfo
-from tests.support.redis_server import Door
+from tests.support.redis_server import Door, door_of
 from tests.support.resp import Connection, Failure, ProtocolError, Status, encode
 from tests.support.servers import RunningServer, running_server
 from tests.support.waiting import wait_for
@@ -25,11 +24,6 @@ def server() -> Iterator[RunningServer]:
     """One worker: who it serves shares it with whoever is hostile."""
     with running_server(f"t{os.getpid()}xrh", "udp", "--redis-port", "0", "--cores", "0") as running:
         yield running
-
-
-def door_of(server: RunningServer, tenant: TenantInfo) -> Door:
-    assert server.info.redis_port is not None
-    return Door(server.info.address, server.info.redis_port, str(tenant.tenant), f"{tenant.token:016x}")
 
 
 @pytest.fixture

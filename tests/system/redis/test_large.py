@@ -11,7 +11,7 @@ import pytest
 
 from splinter import limits
 from splinter.client import Client
-from tests.support.redis_server import Door
+from tests.support.redis_server import Door, door_of
 from tests.support.resp import Connection, Failure, Null, Status, encode
 from tests.support.servers import RunningServer, running_server
 from tests.support.threads import at_once
@@ -26,15 +26,6 @@ ROUNDS = 40
 def server() -> Iterator[RunningServer]:
     with running_server(f"t{os.getpid()}xrv", "udp", "--redis-port", "0") as running:
         yield running
-
-
-@pytest.fixture
-def both(server: RunningServer) -> Iterator[tuple[Connection, Client, Door]]:
-    tenant = server.admin().create_tenant()
-    assert server.info.redis_port is not None
-    door = Door(server.info.address, server.info.redis_port, str(tenant.tenant), f"{tenant.token:016x}")
-    with door.connect() as connection:
-        yield connection, server.client(tenant), door
 
 
 def value_of(size: int, seed: int = 0) -> bytes:
@@ -114,8 +105,7 @@ def test_what_it_cannot_be_in(both: tuple[Connection, Client, Door]) -> None:
 
 def test_a_quota_refuses_it_as_a_whole(server: RunningServer) -> None:
     tenant = server.admin().create_tenant(quota_bytes=1 << 20)
-    assert server.info.redis_port is not None
-    door = Door(server.info.address, server.info.redis_port, str(tenant.tenant), f"{tenant.token:016x}")
+    door = door_of(server, tenant)
     with door.connect() as connection:
         reply = connection.call(b"SET", b"k", value_of(2_000_000))
         assert isinstance(reply, Failure) and reply.code == b"OOM"

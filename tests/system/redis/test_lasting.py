@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from splinter.client.admin import TenantInfo
-from tests.support.redis_server import Door
+from tests.support.redis_server import door_of
 from tests.support.resp import Failure, Null, ProtocolError, Status
 from tests.support.servers import RunningServer, running_server
 from tests.support.threads import at_once
@@ -19,11 +18,6 @@ from tests.support.waiting import wait_for
 
 OK = Status(b"OK")
 CONNECTIONS, DEATHS = 8, 6
-
-
-def door_of(server: RunningServer, tenant: TenantInfo) -> Door:
-    assert server.info.redis_port is not None
-    return Door(server.info.address, server.info.redis_port, str(tenant.tenant), f"{tenant.token:016x}")
 
 
 @pytest.fixture

@@ -36,15 +36,6 @@ def server() -> Iterator[RunningServer]:
         yield running
 
 
-@pytest.fixture
-def both(server: RunningServer) -> Iterator[tuple[Connection, Client, Door]]:
-    tenant = server.admin().create_tenant()
-    assert server.info.redis_port is not None
-    door = Door(server.info.address, server.info.redis_port, str(tenant.tenant), f"{tenant.token:016x}")
-    with door.connect() as connection:
-        yield connection, server.client(tenant), door
-
-
 def test_an_object_is_the_same_by_either(both: tuple[Connection, Client, Door]) -> None:
     connection, client, _ = both
     assert connection.call(b"SET", b"k", b"by redis") == OK

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.redis_server import Door
+from tests.support.redis_server import Door, door_of
 from tests.support.servers import running_server
 
 DJANGO = """
@@ -59,9 +59,7 @@ BENCHMARK = ("SET", "GET", "INCR", "MSET (10 keys)", "PING_INLINE", "PING_MBULK"
 @pytest.fixture(scope="module")
 def door() -> Iterator[Door]:
     with running_server(f"t{os.getpid()}xrp", "udp", "--redis-port", "0") as server:
-        tenant = server.admin().create_tenant()
-        assert server.info.redis_port is not None
-        yield Door(server.info.address, server.info.redis_port, str(tenant.tenant), f"{tenant.token:016x}")
+        yield door_of(server, server.admin().create_tenant())
 
 
 def url_of(door: Door, table: int = 0) -> str:
