@@ -54,6 +54,8 @@ ALIKE = {
     "_SHIFT != tag)": "an empty entry leads to the empty slab, which has no object",
     "end <= BLOCK_BYTES": "nothing ends behind the first header",
     "(p->ethernet + 1) >= p->end": "a frame that ends there is passed on by the next comparison",
+    "(p->ip + 1) >= p->end": "likewise",
+    "& 3) <= 2": "senders are looked up whose addresses none of the table's can be: it has our own, which do not send to us",
     "sizeof(struct ipv4) >= request->end": "a frame of a request is longer",
 }
 

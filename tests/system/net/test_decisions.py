@@ -147,6 +147,8 @@ NOT_OURS: dict[str, Callable[[], bytes]] = {
     "a tag and nothing behind it": lambda: tagged(Dot1Q(vlan=3))[: ETHERNET_BYTES + 4],
     "half a tag": lambda: tagged(Dot1Q(vlan=3))[: ETHERNET_BYTES + 3],
     "IPv6 behind a tag": lambda: bytes(Ether(**LINK) / Dot1Q(vlan=3, type=0x86DD) / (b"\x60" + bytes(60))),
+    "a whole request of another type": lambda: frame(header(), ethernet={"type": 0x88B5}),
+    "the same behind a tag": lambda: tagged(Dot1Q(vlan=3, type=0x88B5)),
     "to another station": lambda: frame(header(), ethernet={"dst": "02:53:50:4c:00:03"}),
     "to every station": lambda: frame(header(), ethernet={"dst": "ff:ff:ff:ff:ff:ff"}),
     "to a group of stations": lambda: frame(header(), ethernet={"dst": "01:00:5e:00:00:01"}),
