@@ -56,6 +56,12 @@ ALIKE = {
     "(p->ethernet + 1) >= p->end": "a frame that ends there is passed on by the next comparison",
     "(p->ip + 1) >= p->end": "likewise",
     "& 3) <= 2": "senders are looked up whose addresses none of the table's can be: it has our own, which do not send to us",
+    "if (bpf_map_lookup_elem(&addresses, &source))": "likewise",
+    "burst <= RATE_BURST_NS": "of two that are equal either is the larger",
+    "due >= now + burst": "a burst is one nanosecond shorter",
+    "due <= now": "of two that are equal either is where the interval begins",
+    "i <= CORES": "there is no depth of a core beyond the last",
+    "if (other->packets < least)": "the verifier knows that each of the cores has a depth",
     "sizeof(struct ipv4) >= request->end": "a frame of a request is longer",
 }
 
