@@ -70,9 +70,13 @@ def execute(w: int, d: int, entry: int) -> int:
 
 @njit(cache=True)
 def _end(w: int, d: int, mark: int, tail: int) -> None:
-    """A reply is there: what it shows, or has changed, must be on the disk before it is sent."""
+    """A reply is there: what it shows, or has changed, must be on the disk before it is sent. EXEC ends its transaction,
+    whatever it replies."""
     door, worker = Door(d), Worker(w)
     connection = Connection(door.connection)
+    in_multi = connection.state & STATE_MULTI != 0
+    if in_multi and door.command != 0 and Command(door.command).number == Number.EXEC:
+        forget_transaction(d, door.connection)
     connection.waits_since = 0
     connection.commands = connection.commands + 1
     Counters(w).redis_commands += 1
@@ -109,7 +113,6 @@ def _refuses(w: int, d: int) -> bool:
     if (arity > 0 and door.argc != arity) or door.argc < -arity:
         if told.number == Number.EXEC:
             put_line(d, Line.EXEC_ARITY)
-            forget_transaction(d, door.connection)
         else:
             put_arity_error(d)
         return True

@@ -71,7 +71,6 @@ def run_multi(w: int, d: int, number: int) -> int:
         put_line(d, Line.EXEC_ALONE)
     elif connection.state & STATE_SPOILT != 0:
         put_line(d, Line.SPOILT)
-        forget_transaction(d, c)
     else:
         return _execute(w, d)
     return 0
@@ -145,16 +144,12 @@ def _execute(w: int, d: int) -> int:
     door.argv, door.argc, door.command, door.hashed = argv, argc, command, hashed
     door.is_exec = 0
     if status == Status.OK or status == Status.VERSION_CHANGED:
-        forget_transaction(d, c)
         return 0
     door.out_at = mark
     door.table = table
     if status == CONFLICT:
         return WAIT
-    waits = put_refusal(w, d, status)
-    if waits == 0:
-        forget_transaction(d, c)
-    return waits
+    return put_refusal(w, d, status)
 
 
 @njit(cache=True)

@@ -244,12 +244,14 @@ def test_so_many_connections_of_a_tenant(server: RunningServer, door: Door, othe
         with stranger(server) as more:
             reply = more.call(b"AUTH", door.user.encode(), door.password.encode())
             assert isinstance(reply, Failure) and b"max number of clients" in reply.text
-            open_ones.pop().close()
+        open_ones.pop().close()
 
-            def is_let_in() -> bool:
-                return more.call(b"AUTH", door.user.encode(), door.password.encode()) == OK
+        def is_let_in() -> bool:
+            """A new one each time: a stranger has ten seconds only."""
+            with stranger(server) as another:
+                return another.call(b"AUTH", door.user.encode(), door.password.encode()) == OK
 
-            wait_for(is_let_in, what="a place")
+        wait_for(is_let_in, what="a place")
         assert other.call(b"PING") == Status(b"PONG")
     finally:
         for connection in open_ones:
@@ -276,6 +278,18 @@ def test_a_tenants_limit_of_requests_holds_here(server: RunningServer) -> None:
         refused = [reply for reply in replies if isinstance(reply, Failure)]
         assert refused and all(reply.code == b"BUSY" for reply in refused)
         assert Status(b"PONG") in replies
+
+
+def test_an_exec_that_is_refused_ends_its_transaction(server: RunningServer) -> None:
+    """By the limit of requests, as by whatever else: what follows is executed, and not queued."""
+    admin = server.admin()
+    tenant = admin.create_tenant(packets_per_second=1)
+    with door_of(server, tenant).connect() as connection:
+        assert connection.call(b"MULTI") == OK
+        last = connection.pipeline([[b"PING"]] * 2 * limits.RATE_BURST_PACKETS + [[b"EXEC"]])[-1]
+        assert isinstance(last, Failure)  # BUSY; after a second EXECABORT, as commands before were refused
+        admin.limit_tenant(tenant.tenant, packets_per_second=0)
+        assert connection.call(b"PING") == Status(b"PONG")
 
 
 def test_a_tenants_quota_holds_here(server: RunningServer) -> None:

@@ -11,7 +11,8 @@ import pytest
 
 from splinter import limits
 from splinter.native.clock import cycles_per_millisecond, read_ticks
-from splinter.server.processes import fork_child
+from splinter.server.processes import cpu_ns, fork_child
+from splinter.server.supervisor import watchdog as watchdog_module
 from splinter.server.supervisor.watchdog import Verdict, Watchdog
 from splinter.store.store import Store
 from splinter.worker.layout import QUEUE_LOCK, STATE_RUNNING
@@ -20,6 +21,7 @@ from tests.support.waiting import wait_for
 
 SELF, OTHER = 0, 1
 LIMIT_MS = 5
+LIMIT_NS = LIMIT_MS * 1_000_000
 
 
 def spin() -> None:
@@ -36,7 +38,7 @@ def busy() -> Iterator[int]:
     os.waitpid(pid, 0)
 
 
-def test_who_waits_for_anothers_lock_of_a_ring_is_not_stuck(busy: int) -> None:
+def test_who_waits_for_anothers_lock_of_a_ring_is_not_stuck(busy: int, monkeypatch: pytest.MonkeyPatch) -> None:
     store, ticks = Store.create(limits.STORE_BYTES_MIN, participants=2), cycles_per_millisecond()
     memory = WorkerMemory(
         SELF, store=store.address, tenants=0, rates=0, texts=0, tasks=4, tasks_per_tenant=4,
@@ -54,9 +56,13 @@ def test_who_waits_for_anothers_lock_of_a_ring_is_not_stuck(busy: int) -> None:
     memory.block["waits"] = lock.ctypes.data
     lock["holder"] = OTHER + 1
     assert verdict() is Verdict.FINE
+    used_ns = cpu_ns(busy)
+    monkeypatch.setattr(watchdog_module, "cpu_ns", lambda pid: used_ns)  # from here on it uses as much as is said
     for holder in (0, SELF + 1):  # it has only to take it, or has it
         lock["holder"] = OTHER + 1
+        used_ns += LIMIT_NS
         assert verdict() is Verdict.FINE
         lock["holder"] = holder
         assert verdict() is Verdict.FINE  # what it has spun away for the other one is not its fault
-        wait_for(lambda: verdict() is Verdict.STUCK, what="some CPU time since then")
+        used_ns += LIMIT_NS
+        assert verdict() is Verdict.STUCK
