@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import subprocess
 import sys
@@ -18,14 +19,15 @@ from splinter.server import instance as instances
 from splinter.server.instance import InstanceInfo
 from splinter.testing.process import ServerProcess, free_port
 from tests.support.pins import purge_all
-from tests.support.waiting import WAIT_SECONDS
+from tests.support.waiting import WAIT_SECONDS, wait_for
 
 START_SECONDS = 280  # a first start compiles the worker, perhaps on a machine that does much else
 STOP_SECONDS = 20
 MEMORY = "64MiB"
 PATIENT_MS = 2000  # of the watchdog
 
-_PARENT, _STARTED = 1, 19  # behind the name in /proc/PID/stat: proc(5)
+_STATE, _PARENT, _STARTED = 0, 1, 19  # behind the name in /proc/PID/stat: proc(5)
+_ENDED = ("Z", "X")  # and their parent has not asked how
 
 
 @dataclass
@@ -63,25 +65,36 @@ class RunningServer:
         return client
 
     def children(self, name: str) -> list[int]:
-        """Process ids of the supervisor's children of this name, the eldest first. The kernel's own list of children may lack
-        some while others come and go."""
+        """Process ids of the supervisor's children of this name that have not ended, the eldest first. The kernel's own list of
+        children may lack some while others come and go."""
         found = []
         for stat in Path("/proc").glob("[0-9]*/stat"):
             with contextlib.suppress(OSError):
                 begin, rest = stat.read_text().rsplit(")", 1)
                 fields = rest.split()
-                if int(fields[_PARENT]) == self.info.pid and begin.split("(", 1)[1] == name:
+                if int(fields[_PARENT]) == self.info.pid and begin.split("(", 1)[1] == name and fields[_STATE] not in _ENDED:
                     found.append((int(fields[_STARTED]), int(stat.parent.name)))
         return [pid for _, pid in sorted(found)]
 
     def workers(self) -> dict[int, int]:
-        """Process ids of the workers, by core slot. One that died may be there for some time, beside its successor."""
+        """Process ids of the workers that live, by core slot."""
         named = {slot: self.children(f"splinter-w{slot}") for slot in range(len(self.info.cores))}
         return {slot: pids[-1] for slot, pids in named.items() if pids}
 
     def worker_pids(self) -> list[int]:
         """Process ids of the workers that live."""
         return sorted(self.workers().values())
+
+    def kill_worker(self, slot: int) -> None:
+        """SIGKILL to the worker of this core slot, once there is one: what was listed may have ended by now."""
+
+        def is_killed() -> bool:
+            with contextlib.suppress(KeyError, ProcessLookupError):
+                os.kill(self.workers()[slot], signal.SIGKILL)
+                return True
+            return False
+
+        wait_for(is_killed, STOP_SECONDS, f"the worker of slot {slot}")
 
     def start_again(self, lab: Lab | None, *options: str, module: str = "splinter") -> None:
         """Start one of the same instance in its place, after its end; arguments as in :func:`start_server`."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import random
 import signal
 import threading
@@ -130,8 +129,8 @@ def test_a_scan_goes_on_over_the_death_of_a_worker(server: RunningServer, client
     client.put_many([(key, b"value") for key in STEADY], table=1)
     keys = client.scan(1)
     found = [next(keys)]
-    for pid in server.worker_pids():
-        os.kill(pid, signal.SIGKILL)
+    for slot in range(len(server.info.cores)):
+        server.kill_worker(slot)
     found += keys
     assert len(found) == len(STEADY) and set(found) == STEADY
 

@@ -12,6 +12,7 @@ import pytest
 
 from examples import fastapi_service as service
 from splinter.client import AsyncClient
+from splinter.testing.process import free_port
 from tests.support.waiting import WAIT_SECONDS
 
 DOG = {"title": "Dog", "text": "barks"}
@@ -84,8 +85,8 @@ def test_what_cannot_be_is_the_caller_s_mistake(ask: Ask) -> None:
 def test_a_store_that_is_away_is_told(ask: Ask, listens: bool, status: int) -> None:
     async def questions(http: httpx.AsyncClient) -> None:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken, socket.socket() as control:
-            taken.bind(("127.0.0.1", 0))
-            port = taken.getsockname()[1]
+            port = free_port()
+            taken.bind(("127.0.0.1", port))
             control.bind(("127.0.0.1", port))
             if listens:
                 control.listen()

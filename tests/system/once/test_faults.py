@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-import signal
 import struct
 import threading
 from collections.abc import Iterator
@@ -146,7 +145,7 @@ def test_a_task_without_isolation_does_nothing_twice(transport: str) -> None:
         for _ in range(DEATHS):
             wait_for(lambda: admin.stats()["workers"][0]["running_tenant"] == tenant.tenant, what="the task's start")
             before = admin.stats()["watchdog"]["replaced"]
-            os.kill(server.workers()[0], signal.SIGKILL)
+            server.kill_worker(0)
             wait_for(lambda before=before: admin.stats()["watchdog"]["replaced"] > before, what="the successor")
         thread.join()
         assert ends == [0]

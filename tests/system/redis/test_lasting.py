@@ -95,7 +95,7 @@ def test_a_workers_death_ends_its_connections_and_loses_nothing() -> None:
                     wait_for(
                         lambda before=before: all(now > then for now, then in zip(told, before, strict=True)), what="writes"
                     )
-                    os.kill(server.worker_pids()[0], signal.SIGKILL)
+                    server.kill_worker(0)
             finally:
                 left[0] = 0
 
@@ -112,7 +112,7 @@ def test_a_connection_waits_for_a_worker_that_is_replaced() -> None:
         door = door_of(server, tenant)
         with door.connect() as connection:
             assert connection.call(b"SET", b"k", b"v") == OK
-            os.kill(server.worker_pids()[0], signal.SIGKILL)
+            server.kill_worker(0)
             with pytest.raises((OSError, ProtocolError)):
                 connection.call(b"GET", b"k")
         with door.connect() as connection:

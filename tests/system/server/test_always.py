@@ -135,8 +135,8 @@ def test_what_a_worker_held_back_when_it_died_is_asked_for_again(server: Running
         with disk_stands_still(server):
             asked = pool.submit(writer.put, b"key", b"value")
             assert waits(server.client(tenant), "put", b"other", b"value")
-            for pid in server.worker_pids():
-                os.kill(pid, signal.SIGKILL)
+            for slot in range(len(server.info.cores)):
+                server.kill_worker(slot)
             assert not asked.done()
         asked.result(LONG_SECONDS)
     assert writer.get(b"key") == b"value"

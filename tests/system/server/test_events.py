@@ -65,7 +65,7 @@ def test_deaths_are_told_without_a_gap_across_the_control_process(unique_name: s
         (control,) = server.children("splinter-ctl")
         os.kill(control, signal.SIGKILL)
         follower.await_kind("control.replaced")
-        os.kill(server.worker_pids()[0], signal.SIGKILL)
+        server.kill_worker(0)
         follower.await_kind("worker.replaced")
         tenant = server.admin().create_tenant().tenant
         follower.await_kind("tenant.created")

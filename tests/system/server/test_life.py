@@ -75,9 +75,21 @@ def test_two_servers_do_not_disturb_each_other(unique_name: str) -> None:
                 clients.append(client)
             for server, client in zip((first, second, third), clients, strict=True):
                 assert client.get(b"who") == server.info.instance.encode()
-        os.kill(first.worker_pids()[0], signal.SIGKILL)
+        first.kill_worker(0)
         for server, client in zip((first, second), clients[:2], strict=True):
             assert client.get(b"who") == server.info.instance.encode()
+
+
+def test_a_test_kills_workers_that_live(unique_name: str) -> None:
+    """One that has ended stays in the kernel's list until its supervisor asks how."""
+    with running_server(unique_name, "udp") as server:
+        first = server.workers()[0]
+        server.process.send_signal(signal.SIGSTOP)
+        os.kill(first, signal.SIGKILL)
+        wait_for(lambda: 0 not in server.workers(), what="the end of the first")
+        server.process.send_signal(signal.SIGCONT)
+        server.kill_worker(0)
+        wait_for(lambda: server.admin().stats()["watchdog"]["replaced"] == 2, what="both successors")
 
 
 def test_the_same_instance_twice_is_refused(unique_name: str) -> None:

@@ -20,6 +20,7 @@ from splinter.errors import ServerError
 from splinter.native import cache
 from splinter.server import instance as instances
 from splinter.server.instance import InstanceFolder
+from splinter.testing.process import free_port
 from tests.unit.server.test_instance import INFO
 
 # Only root can act for another user. CI, which has root, takes this skip for a failure.
@@ -61,8 +62,9 @@ def act_as(user: int, temporary: Path, act: Callable[[], None]) -> None:
 @pytest.mark.parametrize("is_linked", [False, True], ids=["folder", "link"])
 def test_nothing_is_sent_to_where_another_users_folder_says(temporary: Path, is_linked: bool) -> None:
     prepared = temporary / f"splinter-{VICTIM}"
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as trap, socket.create_server(("127.0.0.1", 0)) as control_trap:
-        trap.bind(control_trap.getsockname())
+    where = ("127.0.0.1", free_port())
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as trap, socket.create_server(where) as control_trap:
+        trap.bind(where)
         lock = -1
 
         def prepare() -> None:

@@ -45,8 +45,8 @@ def test_ping_asks_control_and_a_worker(unique_name: str, transport: str) -> Non
             elsewhere = ping("-a", where, "-t", str(tenant.tenant), SPLINTER_TOKEN=f"{tenant.token:x}")
             assert elsewhere.returncode == 0, elsewhere.stderr
             assert ping("-a", where, "-t", str(tenant.tenant), SPLINTER_TOKEN=f"{tenant.token ^ 1:x}").returncode != 0
-        for pid in server.worker_pids():
-            os.kill(pid, signal.SIGKILL)
+        for slot in range(len(server.info.cores)):
+            server.kill_worker(slot)
         assert ping("-i", unique_name, "--wait", "--timeout", "30").returncode == 0
 
 

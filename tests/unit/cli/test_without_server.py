@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +12,7 @@ from typer.testing import CliRunner
 
 import splinter
 from splinter.cli.main import app
+from splinter.testing.process import free_port
 
 COMMANDS = [
     ["serve"], ["lab", "up"], ["lab", "status"], ["lab", "down"], ["tenant", "create"], ["tenant", "list"],
@@ -111,9 +111,7 @@ def test_a_mistake_is_a_sentence_and_an_exit_status(arguments, message):
 
 
 def test_nobody_listening_is_told(tmp_path):
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as free:
-        free.bind(("127.0.0.1", 0))
-        where = f"127.0.0.1:{free.getsockname()[1]}"
+    where = f"127.0.0.1:{free_port()}"
     result = run("get", "k", "-t", "7", "--address", where, "--token", "1")
     assert (result.exit_code, "nothing listens" in result.stderr) == (4, True)
     result = run("stats", "--address", where, env={"SPLINTER_CREDENTIAL": "x"})

@@ -31,6 +31,7 @@ from splinter.errors import (
     Status,
     UnreachableError,
 )
+from splinter.testing.process import free_port
 from splinter.wire import Header, Opcode
 from tests.support.waiting import wait_for
 from tests.unit.client.batch_server import split
@@ -504,9 +505,7 @@ def test_a_silent_server_is_given_up(run, made, responder: Responder) -> None:
 
 
 def test_the_reason_is_told_where_nobody_listens(run) -> None:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
-        taken.bind(("127.0.0.1", 0))
-        port = taken.getsockname()[1]
+    port = free_port()
 
     async def main() -> None:
         async with AsyncClient("127.0.0.1", TENANT, TOKEN, port=port, timeout=BRIEF) as client:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import socket
 import threading
 from collections.abc import Callable
 
@@ -26,6 +25,7 @@ from splinter.errors import (
     VersionChangedError,
     error_for,
 )
+from splinter.testing.process import free_port
 from splinter.wire import Header, Opcode
 
 BIG = bytes(range(256)) * 256  # 64 KiB
@@ -287,11 +287,8 @@ def test_silence_ends_in_a_timeout_and_says_what_to_check(responder):
 
 
 def test_nobody_listening_is_told_apart():
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     with (
-        Client("127.0.0.1", 7, 1, port=port, timeout=0.1) as client,
+        Client("127.0.0.1", 7, 1, port=free_port(), timeout=0.1) as client,
         pytest.raises(RequestTimeoutError, match="nothing listens"),
     ):
         client.ping()

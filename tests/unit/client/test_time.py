@@ -24,6 +24,7 @@ from splinter.errors import (
     SplinterError,
     UnreachableError,
 )
+from splinter.testing.process import free_port
 from tests.support import forks
 from tests.support.waiting import wait_for
 
@@ -334,11 +335,8 @@ def test_what_is_no_name_has_its_sentence(name):
 
 
 def test_a_host_that_refuses_control_is_a_connection_error():
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     with (
-        Admin("127.0.0.1", "credential", port=port) as admin,
+        Admin("127.0.0.1", "credential", port=free_port()) as admin,
         pytest.raises(ConnectionError, match="nothing listens") as raised,
     ):
         admin.stats()
