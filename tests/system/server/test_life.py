@@ -89,7 +89,7 @@ def test_a_test_kills_workers_that_live(unique_name: str) -> None:
         wait_for(lambda: 0 not in server.workers(), what="the end of the first")
         server.process.send_signal(signal.SIGCONT)
         server.kill_worker(0)
-        wait_for(lambda: server.admin().stats()["watchdog"]["replaced"] == 2, what="both successors")
+        wait_for(lambda: server.admin().stats()["watchdog"]["died"] == 2, what="both deaths")
 
 
 def test_the_same_instance_twice_is_refused(unique_name: str) -> None:
