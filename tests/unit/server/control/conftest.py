@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import selectors
 import signal
@@ -82,9 +83,9 @@ class Control:
         return socket.create_connection(("127.0.0.1", self.port), timeout=20)
 
 
-@pytest.fixture
-def control_stopped() -> Iterator[Control]:
-    """Everything made, nothing forked: for tests that change a limit first."""
+@contextlib.contextmanager
+def control_made() -> Iterator[Control]:
+    """Everything made, nothing forked."""
     store = Store.create(limits.STORE_BYTES_MIN, participants=CORES)
     listener = socket.create_server(("127.0.0.1", 0), backlog=limits.CONTROL_CONNECTIONS_MAX)
     shared = Shared(
@@ -118,6 +119,13 @@ def control_stopped() -> Iterator[Control]:
     if control.pid:
         control.end(signal.SIGKILL)
     listener.close()
+
+
+@pytest.fixture
+def control_stopped() -> Iterator[Control]:
+    """Everything made, nothing forked: for tests that change a limit first."""
+    with control_made() as control:
+        yield control
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ from splinter.store.layout import DURABILITY_ALWAYS, DURABILITY_INTERVAL, DURABI
 from splinter.store.log import LogRings
 from tests.property.hostile.in_child import in_child
 from tests.support.logs import logged
-from tests.unit.server.control.conftest import Control
+from tests.unit.server.control.conftest import Control, control_made
 
 SOURCE = "@extension\ndef f(db: Store, x: u64) -> u64:\n    return x + {}\n"
 PAIR = "@extension\ndef f(db: Store) -> u64:\n    return 1\n\n@extension\ndef g(db: Store) -> u64:\n    return 2\n"
@@ -88,24 +88,26 @@ class Machine:
         def do(_: Any) -> State:
             process = self.process()
             process.begin()
-            for step in steps:
-                step(process, tenant=tenant)
-            return process.in_memory(tenant)
+            return process.prepare(tenant, steps)
 
         found: State = in_child(do)
         return found
 
     def look(self, tenant: int) -> State:
         """What the next control process has when it has begun: the same in the catalog and in memory."""
+        return self.look_and_prepare(tenant, 0, [])[0]
 
-        def start(_: Any) -> State:
+    def look_and_prepare(self, tenant: int, following: int, steps: list[Callable[..., Any]]) -> tuple[State, State]:
+        """:meth:`look` at a tenant, and have the same control process :meth:`prepare` the following one."""
+
+        def start(_: Any) -> tuple[State, State]:
             process = self.process()
             process.begin()
             in_memory, in_catalog = process.in_memory(tenant), process.in_catalog(tenant)
             assert in_memory == in_catalog, (in_memory, in_catalog)
-            return in_memory
+            return in_memory, process.prepare(following, steps)
 
-        found: State = in_child(start)
+        found: tuple[State, State] = in_child(start)
         self.control.store.recover(limits.PARTICIPANT_CONTROL)
         return found
 
@@ -137,6 +139,11 @@ class Process:
                 await asyncio.sleep(0)
 
         asyncio.run(begin())
+
+    def prepare(self, tenant: int, steps: list[Callable[..., Any]]) -> State:
+        for step in steps:
+            step(self, tenant=tenant)
+        return self.in_memory(tenant)
 
     def retry(self) -> None:
         """Have what waits tried again, once."""
@@ -188,8 +195,20 @@ def killing_after(steps: int) -> Callable[[FrameType, str, Any], Any]:
     return lambda frame, event, argument: lines if frame.f_code.co_filename.endswith(TRACED) else None
 
 
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Compiled functions are loaded by the first call of each: here, or by each of some thousand children."""
+    with control_made() as control:
+        process = Machine(control, tmp_path_factory.mktemp("loaded") / "splinter.db").process()
+        process.begin()
+        for number, (before, act) in enumerate(ACTS.values()):
+            for step in (*before, act):
+                step(process, tenant=number + 1)
+            process.in_memory(number + 1)
+
+
 @pytest.fixture
-def machine(control_stopped: Control, tmp_path: Path) -> Iterator[Machine]:
+def machine(loaded: None, control_stopped: Control, tmp_path: Path) -> Iterator[Machine]:
     for number in (1, 2):
         compiled(number)
     Catalog(tmp_path / "splinter.db").close()
@@ -232,11 +251,13 @@ def test_wherever_the_control_process_is_killed_memory_and_catalog_agree_after_t
     before, act = ACTS[name]
     seen: list[tuple[State, State]] = []
     is_done = False
+    earlier = machine.prepare(1, before)
     while not is_done:
         tenant = len(seen) + 1
-        earlier = machine.prepare(tenant, before)
         is_done = machine.done(partial(act, tenant=tenant), len(seen))
-        seen.append((earlier, machine.look(tenant)))
+        later, following = machine.look_and_prepare(tenant, tenant + 1, before)
+        seen.append((earlier, later))
+        earlier = following
     wanted = anonymous(seen[-1][1])
     assert wanted != anonymous(seen[-1][0])  # what was done is there
     assert all(later == earlier or anonymous(later) == wanted for earlier, later in seen)
