@@ -25,6 +25,7 @@ from splinter.cli.told import spans, telling
 from splinter.client.dump import Dump
 from splinter.durable.files import Disk
 from splinter.errors import SplinterError
+from splinter.interrupts import uninterrupted
 from splinter.terminal import complain, naming_output, say
 
 STANDARD = "-"  # a file's name: standard input or output
@@ -114,19 +115,22 @@ def written(output: str) -> Iterator[Callable[[bytes], object]]:
             yield _writer(opened, output)
         return
     path = path.resolve()
-    with _naming(output):
-        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}.", suffix=".new")  # mode 0600
-    try:
+    with contextlib.ExitStack() as undo:
+        with uninterrupted(), _naming(output):  # else who is interrupted here leaves the file
+            descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}.", suffix=".new")  # mode 0600
+            undo.callback(_remove, Path(name))
         with os.fdopen(descriptor, "wb", buffering=0) as opened:
             yield _writer(opened, output)
             with _naming(output):
                 os.fsync(opened.fileno())
         Path(name).replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            Path(name).unlink()
-        raise
+        undo.pop_all()
     Disk().sync_folder(path.parent)
+
+
+def _remove(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        path.unlink()
 
 
 @contextlib.contextmanager

@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import resource
+import signal
+import tempfile
 import threading
 from pathlib import Path
 
@@ -31,6 +33,20 @@ def test_a_file_gets_its_name_when_it_is_whole(tmp_path: Path):
         assert file.read_bytes() == b"before"
     assert file.read_bytes() == b"new" and file.stat().st_mode & 0o777 == 0o600
     assert sorted(tmp_path.iterdir()) == [file, link] and link.is_symlink()
+
+
+def test_who_is_interrupted_while_the_file_is_made_leaves_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    make = tempfile.mkstemp
+
+    def make_interrupted(**options: str) -> tuple[int, str]:
+        made = make(**options)
+        signal.raise_signal(signal.SIGINT)
+        return made
+
+    monkeypatch.setattr(tempfile, "mkstemp", make_interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write_all(tmp_path / "dump")
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("name", ["/dev/fd/{}", "/proc/self/fd/{}", "fifo"])
