@@ -83,7 +83,7 @@ def test_two_servers_do_not_disturb_each_other(unique_name: str) -> None:
 def test_a_test_kills_workers_that_live(unique_name: str) -> None:
     """One that has ended stays in the kernel's list until its supervisor asks how."""
     with running_server(unique_name, "udp") as server:
-        first = server.workers()[0]
+        first = wait_for(lambda: server.workers().get(0), what="the first")
         server.process.send_signal(signal.SIGSTOP)
         os.kill(first, signal.SIGKILL)
         wait_for(lambda: 0 not in server.workers(), what="the end of the first")
