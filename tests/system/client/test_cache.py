@@ -11,12 +11,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
 from splinter.cli.main import app
 from splinter.client import Client
 from splinter.client.admin import TenantInfo
 from splinter.errors import BusyError, ControlError, QuotaExceededError
+from tests.support.commands import CliRunner
 from tests.support.kill_all import kill_everything
 from tests.support.servers import RunningServer, running_lab, running_server, serving
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
 from splinter import Client, limits
 from splinter.cli.main import app
@@ -29,6 +29,7 @@ from splinter.errors import (
     VersionChangedError,
 )
 from splinter.store.roster_layout import CHUNK_CLASS_BYTES_FIRST
+from tests.support.commands import CliRunner
 from tests.support.servers import RunningServer
 from tests.support.waiting import wait_for
 

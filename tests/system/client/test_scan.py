@@ -167,9 +167,8 @@ def test_a_scan_is_interrupted_where_the_store_is_another_one(unique_name: str, 
 
 
 def test_the_command_lists_keys(server: RunningServer, tenant: TenantInfo, client: Client) -> None:
-    from typer.testing import CliRunner
-
     from splinter.cli.main import app
+    from tests.support.commands import CliRunner
 
     client.put(b"text", b"value", table=4)
     client.put(5, b"value", table=4)

@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
 from splinter.cli.main import app
 from splinter.client.admin import TenantInfo
 from splinter.errors import ExtensionRuntimeError
 from splinter.ext import library
 from tests.support import library as checks
+from tests.support.commands import CliRunner
 from tests.support.library import MONEY, ServerSide, associations, read_list
 from tests.support.servers import RunningServer, running_server
 from tests.support.waiting import wait_for

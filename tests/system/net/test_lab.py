@@ -14,7 +14,6 @@ from types import FrameType
 
 import pytest
 from pyroute2 import IPRoute
-from typer.testing import CliRunner
 
 from splinter.cli.main import app
 from splinter.errors import ServerError, TransportUnavailableError
@@ -22,6 +21,7 @@ from splinter.interrupts import interruptible
 from splinter.net import device, netns
 from splinter.net.lab import CLIENT_ADDRESS, CLIENT_DEVICE, SERVER_ADDRESS, SERVER_DEVICE, Lab, remove_left
 from splinter.net.xdp import EchoProgram, RedirectProgram, pass_through
+from tests.support.commands import CliRunner
 from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.xdp  # which says root

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
 from splinter.cli.main import app
 from splinter.errors import ServerError
@@ -21,6 +20,7 @@ from splinter.native import cache
 from splinter.server import instance as instances
 from splinter.server.instance import InstanceFolder
 from splinter.testing.process import free_port
+from tests.support.commands import CliRunner
 from tests.unit.server.test_instance import INFO
 
 # Only root can act for another user. CI, which has root, takes this skip for a failure.

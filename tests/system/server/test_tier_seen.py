@@ -6,11 +6,11 @@ import os
 from collections.abc import Iterator
 
 import pytest
-from typer.testing import CliRunner
 
 from splinter.cli.main import app
 from splinter.client.admin import TenantInfo
 from splinter.wire import KERNEL_GROWTH_BYTES
+from tests.support.commands import CliRunner
 from tests.support.servers import RunningServer, running_server
 
 pytestmark = pytest.mark.xdp

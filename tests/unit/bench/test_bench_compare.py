@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from splinter_bench.cli import bench_app
 from splinter_bench.compare import compare, values
-from typer.testing import CliRunner
+
+from tests.support.commands import CliRunner
 
 RUNNER = CliRunner()
 

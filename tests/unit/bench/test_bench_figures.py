@@ -21,11 +21,11 @@ from splinter_bench.observations import Observations
 from splinter_bench.result import Result
 from splinter_bench.rounds import Verdict
 from splinter_bench.subjects.session import SLICE_WARMUP_SECONDS
-from typer.testing import CliRunner
 
 from splinter.errors import SplinterError
 from splinter.native.clock import SECOND_NS
 from tests.support import against
+from tests.support.commands import CliRunner
 from tests.support.waiting import wait_for
 
 RUNNER = CliRunner()

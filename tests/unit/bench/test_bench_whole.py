@@ -24,9 +24,9 @@ from splinter_bench.report.charts import Bars, draw
 from splinter_bench.report.ratios import ratios_table
 from splinter_bench.report.sections import SECTIONS, Section, cases_of, described, promised
 from splinter_bench.table import Table
-from typer.testing import CliRunner
 
 from splinter.errors import SplinterError
+from tests.support.commands import CliRunner
 
 PNG = b"\x89PNG"
 

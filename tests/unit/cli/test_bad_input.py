@@ -15,10 +15,10 @@ from pathlib import Path
 import msgpack
 import pyroute2
 import pytest
-from typer.testing import CliRunner
 
 from splinter.cli.errors import explain
 from splinter.cli.main import app
+from tests.support.commands import CliRunner
 
 pytestmark = pytest.mark.usefixtures("alone")
 

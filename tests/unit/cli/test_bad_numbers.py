@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 import typer
-from typer.testing import CliRunner
 
 from splinter.cli.exit_status import ExitStatus
 from splinter.cli.main import app
+from tests.support.commands import CliRunner
 
 pytestmark = pytest.mark.usefixtures("alone")
 

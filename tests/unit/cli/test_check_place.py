@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
 from splinter.cli import extensions as commands
 from splinter.cli.main import app
@@ -16,6 +16,7 @@ from splinter.net.xdp import Obstacle, extensions
 from splinter.server import trial
 from splinter.server.control import compiler as _compiler  # noqa: F401 - nobody may not read what is imported later
 from tests.property.hostile.in_child import in_child
+from tests.support.commands import CliRunner
 
 NOBODY = 65534
 READS = "@extension\ndef f(db: Store, x: u64) -> u64:\n    return 0 if db.get(1, x) is None else 1\n"

@@ -7,13 +7,13 @@ import time
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
 from splinter.cli import events
 from splinter.cli.main import app
 from splinter.cli.target import Server
 from splinter.errors import ControlConnectionError, ControlError, SplinterError
 from splinter.server import instance as instances
+from tests.support.commands import CliRunner
 from tests.support.control_responder import ControlResponder
 from tests.unit.client.conftest import Responder
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
 import splinter.cli
 from splinter.cli.main import app
@@ -21,6 +21,7 @@ from splinter.errors import Status
 from splinter.ext.front.names import is_name
 from splinter.visible import visible, visible_bytes, visible_lines
 from splinter.wire import SCAN_END, SCAN_STRUCT, Opcode
+from tests.support.commands import CliRunner
 from tests.support.control_responder import ControlResponder
 from tests.unit.client.conftest import Responder
 

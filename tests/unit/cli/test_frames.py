@@ -12,7 +12,6 @@ import pytest
 import typer
 from rich.cells import cell_len
 from textual.widgets import DataTable
-from typer.testing import CliRunner
 
 from splinter.cli import frames
 from splinter.cli import stats as stats_commands
@@ -23,6 +22,7 @@ from splinter.cli.top import Line, Top
 from splinter.errors import ControlError
 from splinter.net.xdp.verdicts import DROPS as VERDICTS
 from splinter.server.metrics.table import DROPS
+from tests.support.commands import CliRunner
 from tests.support.waiting import WAIT_SECONDS
 
 SIZES = [(80, 24), (40, 10), (200, 60), (1, 1), (20, 3)]

@@ -8,11 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
 import splinter
 from splinter.cli.main import app
 from splinter.testing.process import free_port
+from tests.support.commands import CliRunner
 
 COMMANDS = [
     ["serve"], ["lab", "up"], ["lab", "status"], ["lab", "down"], ["tenant", "create"], ["tenant", "list"],

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
 from splinter.cli.main import app
 from splinter.errors import SplinterError
@@ -14,6 +13,7 @@ from splinter.ext import ExtensionFault, library
 from splinter.ext.abi import ExtensionError
 from splinter.limits import TASK_BUDGET
 from tests.support import library as checks
+from tests.support.commands import CliRunner
 from tests.support.library import LocalSide, NativeSide, Side
 
 
