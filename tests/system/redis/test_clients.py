@@ -17,6 +17,12 @@ PROGRAMS = {
     "flask_cache": "flask_caching",
     "aio_cache": "aiocache",
     "regions": "dogpile.cache",
+    # These send scripts.
+    "locks": "redis",
+    "async_locks": "redis",
+    "django_counts": "django_redis",
+    "aio_locks": "aiocache",
+    "region_locks": "dogpile.cache",
 }
 PROTOCOLS = (2, 3)
 FIRST_TABLE = 20
