@@ -23,6 +23,9 @@ PROGRAMS = {
     "django_counts": "django_redis",
     "aio_locks": "aiocache",
     "region_locks": "dogpile.cache",
+    "rate_limits": "limits",
+    "flask_limits": "flask_limiter",
+    "redlocks": "pottery",
 }
 PROTOCOLS = (2, 3)
 FIRST_TABLE = 20
