@@ -210,6 +210,9 @@ struct extension_record {
     __u8 isolation;
     __u32 first_table;
     __u64 kernel;
+    __u8 parameters[16];
+    __u8 results[16];
+    __u64 results_count;
 };
 
 struct frame {

@@ -111,6 +111,7 @@ COMPILE_REFUSED_KEPT = 4096  # sources that ran out of time, and tenants whose s
 COMPILE_WALL_SECONDS_MAX = 120  # that may pass meanwhile: with its niceness the compiler may get a tenth of a core
 COMPILE_MEMORY_BYTES_MAX = 512 << 20  # of address space, beyond what the compiler has at its start
 EXTENSION_PARAMETERS_MAX = 16
+EXTENSION_RESULTS_TOLD = 16  # of a tuple's results; one with more is not called by the Redis protocol
 CODE_BYTES_MAX = 256 * 1024  # machine code of an extension, or of several that are compiled together
 CODE_REGION_BYTES = 64 << 20  # machine code of all of them
 CODE_BYTES_PER_TENANT_MAX = 16 << 20  # of it one tenant may have, what is replaced and may still run included

@@ -13,6 +13,7 @@ from enum import IntEnum
 
 import numpy as np
 
+from splinter import limits
 from splinter.errors import NumberWithText, Status
 from splinter.layout import offset
 
@@ -209,6 +210,10 @@ RECORD = np.dtype(
         # Identity of its code in the kernel, whose program stands at ``statistics`` of the map ``kernel_extensions``; 0: it has
         # none that is used
         ("kernel", "<u8"),
+        # ValueKind of each parameter, and of each result: for who has texts in place of packed arguments.
+        ("parameters", "u1", limits.EXTENSION_PARAMETERS_MAX),
+        ("results", "u1", limits.EXTENSION_RESULTS_TOLD),
+        ("results_count", "<u8"),  # of a tuple; 0: the result is no tuple
     ]
 )
 NO_PARAMETER = 0xFF
@@ -221,6 +226,17 @@ class FirstKey(IntEnum):
     UNKNOWN = 0
     INTEGER = 1
     BYTES = 2
+
+
+class ValueKind(IntEnum):
+    """A type of arguments and results."""
+
+    NONE = 0
+    U64 = 1
+    I64 = 2
+    BOOL = 3
+    F64 = 4
+    BYTES = 5
 
 
 class ResultKind(IntEnum):

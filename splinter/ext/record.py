@@ -9,9 +9,15 @@ import msgpack
 import numpy as np
 
 from splinter.errors import ProtocolError
-from splinter.ext.abi import RECORD, ResultKind
+from splinter.ext.abi import RECORD, ResultKind, ValueKind
 from splinter.ext.compile import CompiledExtension
 from splinter.ext.signature import Signature
+from splinter.limits import EXTENSION_RESULTS_TOLD
+
+_VALUE_KINDS = {
+    "None": ValueKind.NONE, "u64": ValueKind.U64, "i64": ValueKind.I64, "bool": ValueKind.BOOL, "f64": ValueKind.F64,
+    "bytes": ValueKind.BYTES,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -63,6 +69,11 @@ def build(
     record["metadata_length"] = len(metadata)
     record["isolation"] = compiled.isolation
     record["kernel"] = kernel
+    kinds = [_VALUE_KINDS[kind] for _, kind in compiled.signature.parameters]
+    record["parameters"][0, : len(kinds)] = kinds
+    results = [_VALUE_KINDS[kind] for kind in compiled.signature.results]
+    record["results"][0, : len(results)] = results[:EXTENSION_RESULTS_TOLD]
+    record["results_count"] = len(results) if compiled.signature.is_tuple else 0
     first = compiled.first_lookup
     record["first_key"], record["first_key_parameter"] = first.key, first.key_parameter
     record["first_table"], record["first_table_parameter"] = first.table, first.table_parameter

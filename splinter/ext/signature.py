@@ -58,6 +58,16 @@ class Signature:
         """Bytes of the words alone."""
         return _WORD.size * len(self.parameters)
 
+    @property
+    def is_tuple(self) -> bool:
+        """Whether there are several results."""
+        return bool(_tuple_elements(self.result))
+
+    @property
+    def results(self) -> tuple[str, ...]:
+        """The types of all results."""
+        return _tuple_elements(self.result) or (self.result,)
+
     def pack(self, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None) -> bytes:
         """The arguments' bytes; raises :class:`BadArgumentsError` when they do not fit the parameters."""
         values = self._bind(args, dict(kwargs or {}))

@@ -55,6 +55,7 @@ class Shared:
     workers: list[WorkerMemory]  # what each has under way
     cycles_per_millisecond: int  # what those counters' cycles are
     metrics_channel: socket.socket | None = None  # the metrics process asks through it; None: there is none
+    redis_channels: list[socket.socket] = field(default_factory=list)  # of each worker: its connections of Redis ask by it
     data: Kept | None = None  # what a data folder has beside objects; None: there is none
     events: EventLog = field(default_factory=EventLog)  # what happened: the supervisor numbers it, both tell it
     settings: SharedSettings = field(default_factory=SharedSettings)  # what SIGHUP changed

@@ -99,8 +99,9 @@ def end_batch(w: int, received: int, tasks_before: int) -> None:
 
 
 @njit(cache=True)
-def charge_connection(w: int, tenant: int, requests: int) -> None:
-    """Charge the time since the last account to a tenant whose connection was served; 0: to nobody."""
+def charge_connection(w: int, tenant: int, requests: int, tasks_before: int) -> None:
+    """Charge the time since the last account, but for that of tasks, to a tenant whose connection was served; 0: to nobody.
+    ``tasks_before``: what ``task_cycles`` of the counters was."""
     worker = Worker(w)
     now = beat(w)
     used = now - worker.accounted_until
@@ -112,7 +113,7 @@ def charge_connection(w: int, tenant: int, requests: int) -> None:
     if tenant != 0:
         payer = worker.tenant_counters + tenant * TENANT_COUNTERS_BYTES
         TenantCounters(payer).requests += requests
-        _charge(w, payer, used)
+        _charge(w, payer, used - (Counters(w).task_cycles - tasks_before))
 
 
 @njit(cache=True, forceinline=True)

@@ -42,7 +42,7 @@ from splinter.worker.stages import IDLE, PARSE, PREFETCH, RECYCLE, REPLY, SERVE,
 from splinter.worker.steal import is_sibling_busy
 from splinter.worker.tasks.ending import refuse_task
 from splinter.worker.tasks.fair import begin_slices, pick
-from splinter.worker.tasks.layout import TASK_BYTES, TASK_REFUSED
+from splinter.worker.tasks.layout import CALL, TASK_BYTES, TASK_REFUSED
 from splinter.worker.tasks.pool import take_over_tasks
 from splinter.worker.tasks.records import Task
 from splinter.worker.tasks.review import ENDED_PER_TURN, next_to_end
@@ -149,6 +149,15 @@ def take_over(w: int, find: Find, has_left: HasLeft, put: Put, send: Send, flush
 
 
 @njit(forceinline=True)
+def _end(w: int, t: int, reply: int, end: End) -> None:
+    """Have the reply of a task that ended sent by the way that it came."""
+    if Task(t).chunk & CALL != 0:
+        call_resume(Door(Worker(w).door).end_call, w, t)
+    else:
+        end(w, t, reply)
+
+
+@njit(forceinline=True)
 def _run_tasks(w: int, packets_cycles: int, told: bool, wait: Wait, flush: Flush, end: End) -> int:
     """Run some slices of tasks, with a look whether packets wait before each; end a few that must. Returns how many slices."""
     begin_resumes(w)
@@ -162,14 +171,14 @@ def _run_tasks(w: int, packets_cycles: int, told: bool, wait: Wait, flush: Flush
         begin_showing(w)
         reply = run_slice(w, t)
         if reply != PENDING:
-            end(w, t, reply)
+            _end(w, t, reply, end)
     end_resumes(w)
     for _ in range(ENDED_PER_TURN):
         t = next_to_end(w)
         if t == 0:
             break
         begin_showing(w)
-        end(w, t, cut_short(w, t))
+        _end(w, t, cut_short(w, t), end)
     flush(w)
     return slices
 

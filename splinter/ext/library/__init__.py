@@ -15,6 +15,7 @@ from splinter.errors import SplinterError
 
 NAMES = (
     "get", "put", "aggregate", "scan", "long", "bad", "err", "tao", "tree", "forest", "transfer", "md5", "sha256",
+    "redis_scripts",
 )  # fmt: skip
 
 

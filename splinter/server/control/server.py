@@ -165,7 +165,7 @@ class ControlServer:
             kernel=shared.kernel_work,
         )
         self._operations = Operations(shared, self._tenants, self._registry, self._balancer)
-        self._data = shared.data
+        self._data, self._redis_channels = shared.data, shared.redis_channels
         self._metrics = self._make_door(shared) if shared.metrics_channel is not None else None
         self._may_balance = shared.config.locality and len(shared.config.cores) > 1
         self._connections: set[asyncio.Task[None]] = set()
@@ -202,6 +202,10 @@ class ControlServer:
             chores.append(asyncio.create_task(self._balance()))
         if self._metrics is not None:
             chores.append(asyncio.create_task(self._metrics.serve()))
+        if self._redis_channels:
+            from splinter.server.control.redis_functions import RedisFunctions  # which others do without
+
+            chores.append(asyncio.create_task(RedisFunctions(self._redis_channels, self._operations.run).serve()))
         try:
             await stop.wait()
         finally:

@@ -37,6 +37,8 @@ class RedisPort:
         self.port = config.redis_port
         self._sockets: list[socket.socket] = []
         self._sets: list[select.epoll] = []
+        self._asking: list[socket.socket] = []  # the workers' ends
+        self.channels: list[socket.socket] = []  # what the control process is asked by, of each worker
         self._is_durable = config.data is not None
         with contextlib.ExitStack() as undo, inside(config.netns):
             undo.callback(self.close)
@@ -47,6 +49,7 @@ class RedisPort:
                     self._sockets.append(self._bind(address))
                     self.port = port_of(self._sockets[0])
                     self._sets.append(select.epoll(flags=select.EPOLL_CLOEXEC))
+                    self._make_channel()
             except OSError as error:
                 raise cannot(f"listen for the Redis protocol on TCP {address}:{self.port}", error) from error
             undo.pop_all()
@@ -74,13 +77,20 @@ class RedisPort:
             undo.pop_all()
         return sock
 
+    def _make_channel(self) -> None:
+        """A message is whole or not there, whoever dies while it is sent."""
+        ends = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        for each, held in zip(ends, (self._asking, self.channels), strict=True):
+            each.setblocking(False)
+            held.append(each)
+
     def _open(self, workers: Sequence[WorkerMemory]) -> None:
         from splinter.worker.resp.facts import settings  # compiled code, which servers without the protocol do without
         from splinter.worker.resp.memory import Door
 
         told = settings(self._is_durable, len(workers), self.port)
-        for worker, sock, events in zip(workers, self._sockets, self._sets, strict=True):
-            worker.open_door(Door(events.fileno(), sock.fileno(), told, self.port))
+        for worker, sock, events, asking in zip(workers, self._sockets, self._sets, self._asking, strict=True):
+            worker.open_door(Door(events.fileno(), sock.fileno(), asking.fileno(), told, self.port))
             listen(sock, limits.RESP_BACKLOG)
 
     def close(self) -> None:
@@ -91,5 +101,9 @@ class RedisPort:
             sock.close()
         for events in self._sets:
             events.close()
+        for channel in (*self._asking, *self.channels):
+            channel.close()
+        self._asking.clear()
+        self.channels.clear()
         self._sockets.clear()
         self._sets.clear()

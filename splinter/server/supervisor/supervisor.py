@@ -158,8 +158,7 @@ class Supervisor:
         name, reason = choose_transport(config)
         self._kept = open_maps(config, name)
         made = make_foundation(config, self._kept)
-        self._transport, self._store = made.transport, made.store
-        transport, store = made.transport, made.store
+        transport, store = self._transport, self._store = made.transport, made.store
         self._texts = build_texts()
         code = CodeRegion.create(limits.CODE_REGION_BYTES, made.code_copy)
         print(f"transport: {name} ({reason})")
@@ -204,6 +203,7 @@ class Supervisor:
             settings=self._settings,
             events=self._events,
             metrics_channel=self._metrics.channel if self._metrics is not None else None,
+            redis_channels=self._redis_port.channels if self._redis_port is not None else [],
         )
         warm_store(store)
         gc.freeze()  # children share these pages: keep the collector from writing into them

@@ -88,6 +88,14 @@ class Number(IntEnum):
     RENAMENX = auto()
     COPY = auto()
     OBJECT = auto()
+    FCALL = auto()
+    FCALL_RO = auto()
+    FUNCTION = auto()
+    EVAL = auto()
+    EVAL_RO = auto()
+    EVALSHA = auto()
+    EVALSHA_RO = auto()
+    SCRIPT = auto()
     MULTI = auto()
     EXEC = auto()
     DISCARD = auto()
@@ -177,6 +185,14 @@ COMMANDS = (
     Command(_N.RENAMENX, 3, _WRITE, _TWO, "generic", "1.0.0", "The same, if that is free"),
     Command(_N.COPY, -3, _WRITE, _TWO, "generic", "6.2.0", "Copies an object to another key: DB, REPLACE"),
     Command(_N.OBJECT, -2, FLAG_STORE, _NONE, "generic", "2.2.3", "ENCODING, REFCOUNT, FREQ"),
+    Command(_N.FCALL, -3, FLAG_NO_MULTI | FLAG_WRITE, _NONE, "scripting", "7.0.0", "Calls an extension"),
+    Command(_N.FCALL_RO, -3, FLAG_NO_MULTI | FLAG_READONLY, _NONE, "scripting", "7.0.0", "Calls one that only reads"),
+    Command(_N.FUNCTION, -2, FLAG_NO_MULTI, _NONE, "scripting", "7.0.0", "LOAD, LIST, DELETE, STATS: extensions in Python"),
+    Command(_N.EVAL, -3, FLAG_NO_MULTI | FLAG_WRITE, _NONE, "scripting", "2.6.0", "Runs a common client's script"),
+    Command(_N.EVAL_RO, -3, FLAG_NO_MULTI | FLAG_READONLY, _NONE, "scripting", "7.0.0", "The same, if it only reads"),
+    Command(_N.EVALSHA, -3, FLAG_NO_MULTI | FLAG_WRITE, _NONE, "scripting", "2.6.0", "The same by the script's digest"),
+    Command(_N.EVALSHA_RO, -3, FLAG_NO_MULTI | FLAG_READONLY, _NONE, "scripting", "7.0.0", "Likewise, if it only reads"),
+    Command(_N.SCRIPT, -2, FLAG_NO_MULTI, _NONE, "scripting", "2.6.0", "LOAD and EXISTS of a common client's script"),
     Command(_N.MULTI, 1, FLAG_NOT_QUEUED, _NONE, "transactions", "1.2.0", "Begins to queue a transaction"),
     Command(_N.EXEC, 1, FLAG_NOT_QUEUED, _NONE, "transactions", "1.2.0", "Executes it, at one instant"),
     Command(_N.DISCARD, 1, FLAG_NOT_QUEUED, _NONE, "transactions", "2.0.0", "Forgets it"),

@@ -20,12 +20,14 @@ from splinter.worker.resp.layout import (
     EPOLLOUT,
     LISTENER,
     STATE_AGAIN,
+    STATE_ANSWERED,
     STATE_CLOSING,
     STATE_HELD,
     STATE_MULTI,
     STATE_OVER,
     STATE_SPOILT,
     STATE_STRANGE,
+    STATE_WAITS,
     STATE_WALKS,
 )
 from splinter.worker.resp.lines import Line, line_text
@@ -119,6 +121,8 @@ def _begin(w: int, d: int, fd: int, now: int) -> None:
     connection.sequence = 0
     connection.scan_at = 0
     connection.state = 0
+    connection.call = 0
+    connection.ask = 0
     begin_session(c)
     door.ids = door.ids + 1
     connection.id = door.ids * limits.WORKERS_MAX + Worker(w).index
@@ -326,6 +330,24 @@ def send_kept(w: int, d: int, index: int) -> None:
         connection.state = connection.state | STATE_OVER
     elif connection.input != 0:
         go_on(d, index)
+
+
+@njit(cache=True)
+def answer(w: int, d: int, index: int) -> None:
+    """Send the reply that a connection waited for: it stands in the door's output, or is kept already. Then it is served again,
+    with what it has sent meanwhile."""
+    connection = Connection(connection_at(d, index))
+    connection.state = connection.state & ~(STATE_WAITS | STATE_ANSWERED)
+    flush(w, d, index)
+    if connection.state & (STATE_HELD | STATE_OVER) == 0:
+        if connection.output != 0:
+            send_kept(w, d, index)
+        elif connection.input != 0:
+            go_on(d, index)
+        else:
+            want(d, index, EPOLLIN)
+    if connection.state & STATE_OVER != 0:
+        end(w, d, index)
 
 
 @njit(cache=True)

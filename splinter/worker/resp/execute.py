@@ -14,7 +14,8 @@ from splinter.worker.records import Counters, Tenant, Worker
 from splinter.worker.resp.commands import Number
 from splinter.worker.resp.connections import forget_transaction, stop_walking
 from splinter.worker.resp.errors import put_arity_error, put_unknown
-from splinter.worker.resp.isolated import WAIT, WALKS
+from splinter.worker.resp.functions import run_function
+from splinter.worker.resp.isolated import WAIT
 from splinter.worker.resp.layout import (
     ARGUMENT_BYTES,
     FLAG_NO_AUTH,
@@ -39,7 +40,8 @@ from splinter.worker.resp.walks import random_key, scan, walk
 
 @njit(cache=True)
 def execute(w: int, d: int, entry: int) -> int:
-    """Execute a command that was parsed. Returns 0 when it has replied; WAIT or WALKS, with no reply: come again."""
+    """Execute a command that was parsed. Returns 0 when it has replied; WAIT or WALKS, with no reply: come again;
+    CALLS, WAITS: the connection waits, and the command is done with, or comes again."""
     door, parsed = Door(d), Parsed(entry)
     connection = Connection(door.connection)
     door.argv = door.arguments + parsed.first * ARGUMENT_BYTES
@@ -63,7 +65,7 @@ def execute(w: int, d: int, entry: int) -> int:
         put_line(d, Line.BUSY)
         outcome = 0
         _end(w, d, mark, tail)
-    elif outcome == WALKS:  # it has come further
+    elif outcome != WAIT:  # it has come further
         connection.waits_since = 0
     return outcome
 
@@ -143,6 +145,8 @@ def _run(w: int, d: int) -> int:
     number, flags = told.number, told.flags
     if flags & FLAG_STORE != 0:
         return run_alone(w, d, number, flags & FLAG_WRITE != 0)
+    if Number.FCALL <= number <= Number.SCRIPT:
+        return run_function(w, d, number)
     if number >= Number.MULTI:
         return run_multi(w, d, number)
     if number == Number.RANDOMKEY:

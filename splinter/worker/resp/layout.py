@@ -57,6 +57,9 @@ CONNECTION = np.dtype(
         ("waits_since", "<u8"),  # monotonic ns since when its first command waits; 0: it does not
         ("began", "<u8"),  # monotonic ns
         ("commands", "<u8"),
+        # What its first command waits for (STATE_WAITS): at most one of the two.
+        ("call", "<u8"),  # address of the CALL of the extension that it has invoked; 0: none
+        ("ask", "<u8"),  # number of what it has asked the control process; 0: nothing
         ("peer", "u1", 16),  # struct sockaddr_in
         ("name_length", "<u8"),
         ("name", "u1", limits.RESP_NAME_BYTES_MAX),
@@ -71,6 +74,11 @@ STATE_AGAIN = 16  # there is input to go on with; it is in the queue ``again``
 STATE_WALKS = 32  # its first command is a walk that has begun
 STATE_OVER = 64  # it is to be ended at once
 STATE_STRANGE = 128  # it is in the queue ``strangers``
+STATE_WAITS = 256  # it waits for a task, or for the control process
+STATE_ANSWERED = 512  # the first pieces of what it asked for are in its output
+# In place of 0 of a command: its connection waits. The reply comes later, and the command is done with; or it is executed
+# again.
+CALLS, WAITS = 2, 3
 
 # Connections in an order: u64 each, index | generation << 32, at their number modulo RESP_CONNECTIONS_MAX.
 QUEUE = np.dtype([("entries", "<u8"), ("head", "<u8"), ("tail", "<u8")])
@@ -98,7 +106,8 @@ EVENT_BYTES = EVENT.itemsize
 EVENTS = 64  # that are taken at a time
 EPOLLIN, EPOLLOUT = 1, 4
 EPOLL_CTL_ADD, EPOLL_CTL_MOD = 1, 3
-LISTENER = -1  # the data of the listening socket's events
+LISTENER, CONTROL = -1, -2  # the data of the events of the listening socket, and of the one to the control process
+EPOLLERR, EPOLLHUP = 8, 16
 
 ARGUMENTS_OF_EXEC = 2 * limits.RESP_ARGUMENTS_MAX
 ARGUMENTS = ARGUMENTS_OF_EXEC + limits.RESP_ARGUMENTS_MAX
@@ -107,6 +116,43 @@ OUTPUT_BYTES = limits.RESP_REPLY_BYTES_MAX + limits.RESP_FLUSH_BYTES + 4096
 # Beside keys and values: what one command makes of a value, before it is put.
 VALUE_AREA_BYTES = limits.VALUE_BYTES_MAX + 4096
 
+# Before the packet of a call: what its result is, as in an abi.RECORD; of a script's two are kind and number.
+CALL = np.dtype([("results", "u1", limits.EXTENSION_RESULTS_TOLD), ("results_count", "<u8"), ("is_script", "<u8")])
+CALL_HEAD_BYTES = CALL.itemsize
+CALL_ARGUMENTS_BYTES = limits.VALUE_BYTES_MAX
+# The reply is written over the request; its error texts name the extension.
+CALL_BYTES = CALL_HEAD_BYTES + limits.REQUEST_HEADER_BYTES + limits.EXTENSION_NAME_BYTES_MAX + CALL_ARGUMENTS_BYTES + 1024
+
+# What a worker asks the control process, in a message with its arguments behind it: u32 length and bytes each.
+ASK = np.dtype(
+    [
+        ("number", "<u8"),  # that no other ask has
+        ("connection", "<u8"),  # its name; both come back
+        ("token", "<u8"),
+        ("tenant", "<u4"),
+        ("protocol", "<u4"),
+        ("count", "<u4"),  # arguments
+        ("spare", "<u4"),
+    ]
+)
+ASK_BYTES = ASK.itemsize
+# What comes back: pieces of the reply, as it goes to the client, behind this; or ``is_done`` and nothing: the command can be
+# executed now.
+ANSWER = np.dtype([("number", "<u8"), ("connection", "<u8"), ("has_more", "<u4"), ("is_done", "<u4")])
+ANSWER_BYTES = ANSWER.itemsize
+ANSWER_LOST = 0  # a number: the control process was replaced, and what it was asked is lost
+
+# A script of a common client, and the extension of the library that does the same.
+SCRIPT = np.dtype(
+    [
+        ("digest", "u1", 20),
+        ("name_length", "<u4"),
+        ("arguments", "<u8"),  # keys and arguments that it takes
+        ("name", "u1", limits.EXTENSION_NAME_BYTES_MAX),
+    ]
+)
+SCRIPT_BYTES = SCRIPT.itemsize
+
 # One worker's. Set up by the supervisor, but for what counts.
 DOOR = np.dtype(
     [
@@ -114,8 +160,10 @@ DOOR = np.dtype(
         ("open", "<u8"),
         ("serve", "<u8"),
         ("review", "<u8"),
+        ("end_call", "<u8"),  # its argument is a task
         ("epoll", "<i4"),
         ("listener", "<i4"),
+        ("control", "<i4"),  # socket to the control process
         ("scratch_event", "<u8"),  # address of an EVENT
         ("scratch_peer", "<u8"),  # address of a struct sockaddr_in, and of its length behind it
         ("events", "<u8"),  # address of EVENT[EVENTS]
@@ -144,6 +192,7 @@ DOOR = np.dtype(
         ("connection", "<u8"),  # its address
         ("protocol", "<u8"),
         ("table", "<u8"),
+        ("call", "<u8"),  # address of CALL_BYTES for the next one, from malloc; 0: there is none
         ("input", "<u8"),  # address of RESP_RECEIVE_BYTES
         ("output", "<u8"),  # address of OUTPUT_BYTES
         ("out_at", "<u8"),  # where the next reply goes
@@ -176,6 +225,8 @@ DOOR = np.dtype(
         ("commands", "<u8"),  # address of COMMAND[COMMANDS_SLOTS], by hash of the name
         ("about", "<u8"),  # splinter.worker.resp.table: what COMMAND tells
         ("about_bytes", "<u8"),  # of it in RESP2; the same in RESP3 stands behind it
+        ("scripts", "<u8"),  # address of SCRIPT[scripts_count]
+        ("scripts_count", "<u8"),
         ("facts", "<u8"),  # splinter.worker.resp.facts: what INFO and CONFIG tell
         ("since", "<u8"),  # monotonic ns when this worker's process began
         ("wall_ahead", "<i8"),  # ns that the host's clock is ahead of the store's; 0: not known yet

@@ -10,6 +10,7 @@ from numba import njit
 from splinter import limits
 from splinter.errors import NumberWithText
 from splinter.native.atomics import load32
+from splinter.worker.resp.layout import CALL_ARGUMENTS_BYTES
 
 _ENTRY_BYTES = 8  # u32 offset from the start of the area, u32 length
 _TRY = "try again"
@@ -102,6 +103,34 @@ class Line(NumberWithText):
     OPTION = 87, "-ERR Unsupported option "
     CLIENT_FIELD = 88, "-ERR Unrecognized option: LIB-NAME or LIB-VER"
     CLIENT_VALUE = 89, "-ERR a field of a client cannot contain spaces, newlines or special characters."
+    ERR = 90, "-ERR "
+    OOM = 91, "-OOM "
+    CALL_COUNT = 92, "-ERR wrong number of keys and arguments for "
+    CALL_TAKES = 93, ": it takes "
+    CALL_RESULTS = 94, f"-ERR a function with more than {limits.EXTENSION_RESULTS_TOLD} results: call it by the client"
+    CALL_BYTES = 95, f"-ERR keys and arguments have more than {CALL_ARGUMENTS_BYTES} bytes"
+    CALL_ARGUMENT = 96, "-ERR argument "
+    CALL_OF = 97, " of "
+    CALL_RAISED = 98, ": "
+    NO_FUNCTION = 99, "-ERR Function not found"
+    KEYS_NUMBER = 100, "-ERR Bad number of keys provided"
+    KEYS_MANY = 101, "-ERR Number of keys can't be greater than number of args"
+    KEYS_NEGATIVE = 102, "-ERR Number of keys can't be negative"
+    READ_ONLY = 103, "-ERR Can not execute a script with write flag using *_ro command."
+    NO_SCRIPT = 104, "-NOSCRIPT No matching script. Please use EVAL."
+    NO_LUA = 105, (
+        "-ERR this server runs functions in Python and no scripts in Lua, but for those of common clients: load the function "
+        "by FUNCTION LOAD, see the guide docs/how-to/redis.md"
+    )  # fmt: skip
+    ASK_BUSY = 106, f"-BUSY the server's control process has too much to do; {_TRY}"
+    ASK_LOST = 107, "-ERR the server's control process was replaced meanwhile: look whether it was done"
+    ASK_BYTES = 108, f"-ERR a function's source has at most {limits.SOURCE_BYTES_MAX} bytes"
+    SCRIPT_TIME = 109, "-ERR invalid expire time in 'set' command"
+    CALL_KINDS = 110, ""  # and a ValueKind
+    CALL_U64 = 111, " is no u64: a whole number from 0 to 2**64 - 1"
+    CALL_I64 = 112, " is no i64: a whole number of 64 bits with its sign"
+    CALL_BOOL = 113, " is no bool: 0 or 1"
+    CALL_F64 = 114, " is no f64: a real number"
     NO_LFU = 75, "-ERR An LFU maxmemory policy is not selected, access frequency not tracked."
 
 

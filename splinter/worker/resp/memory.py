@@ -25,6 +25,7 @@ from splinter.worker.resp.layout import (
     VALUE_AREA_BYTES,
 )
 from splinter.worker.resp.lines import build_lines
+from splinter.worker.resp.scripts import SCRIPTS, build_scripts
 from splinter.worker.transaction import TRANSACTION_AREA_BYTES
 
 _MOST = limits.RESP_CONNECTIONS_MAX
@@ -52,9 +53,15 @@ _QUEUES = ("again", "held", "strangers")
 class Door:
     """One worker's door. ``address`` is where its DOOR stands."""
 
-    def __init__(self, epoll: int, listener: int, told: dict[str, str], port: int) -> None:
+    def __init__(self, epoll: int, listener: int, control: int, told: dict[str, str], port: int) -> None:
         commands, about = build_commands()
-        made = {"lines": build_lines(), "commands": commands, "about": about, "facts": build_facts(port, told)}
+        made = {
+            "lines": build_lines(),
+            "commands": commands,
+            "about": about,
+            "facts": build_facts(port, told),
+            "scripts": build_scripts(),
+        }
         sizes = [
             DOOR.itemsize,
             FRAME.itemsize,
@@ -79,7 +86,8 @@ class Door:
             self.block[name] = address_of(function)
         self.block["about_bytes"] = about.nbytes // 2
         self.block["out_end"] = self.block["output"] + OUTPUT_BYTES
-        self.block["epoll"], self.block["listener"] = epoll, listener
+        self.block["epoll"], self.block["listener"], self.block["control"] = epoll, listener, control
+        self.block["scripts_count"] = len(SCRIPTS)
         frame = arena.array(FRAME)
         frame["transaction"] = arena.take(TRANSACTION_AREA_BYTES)
         self.block["frame"] = frame.ctypes.data

@@ -12,6 +12,7 @@ from splinter.worker.resp.replies import put_digits
 
 _DIGITS_MAX = 19  # of a signed 64-bit number
 _LARGEST = (1 << 63) - 1
+_LARGEST_TENTH, _LARGEST_DIGIT = divmod((1 << 64) - 1, 10)  # of an unsigned number
 _DECIMALS_MAX = 17  # as Redis writes them
 _EXACT_MAX = 10**17  # below it a sum of two mantissas, and the next digit, fit 63 bits
 _TEXT_MAX = 256  # bytes of a number that are looked at
@@ -124,7 +125,21 @@ NO_NUMBER, NOT_FINITE, TOO_LONG = -1, -2, -3
 
 
 @njit(cache=True)
-def _parse_float(address: int, length: int, scratch: int) -> tuple[bool, float]:
+def parse_unsigned(address: int, length: int) -> tuple[bool, int]:
+    """The same of an unsigned 64-bit number; those from 2**63 on are negative, as words are."""
+    is_number, number = parse_integer(address, length)
+    if is_number or length != _DIGITS_MAX + 1:
+        return is_number and number >= 0, number
+    is_number, number = parse_integer(address, _DIGITS_MAX)
+    digit = load8(address + _DIGITS_MAX) - _ZERO
+    is_number = is_number and number > 0 and 0 <= digit <= 9
+    if not is_number or number > _LARGEST_TENTH or (number == _LARGEST_TENTH and digit > _LARGEST_DIGIT):
+        return False, 0
+    return True, number * 10 + digit
+
+
+@njit(cache=True)
+def parse_float(address: int, length: int, scratch: int) -> tuple[bool, float]:
     """(whether these bytes are a number; the nearest float64). ``scratch``: 8 bytes, and a copy of the text."""
     if length < 1 or length > _TEXT_MAX or load8(address) == 32:
         return False, 0.0
@@ -145,10 +160,10 @@ def add_decimals(one: int, one_length: int, other: int, other_length: int, targe
         left, right = _scaled(first, decimals - first_decimals), _scaled(second, decimals - second_decimals)
         if left != _LARGEST and right != _LARGEST and decimals <= _DECIMALS_MAX:
             return _put_decimal(target, left + right, decimals) - target
-    is_first, left_value = _parse_float(one, one_length, target)
+    is_first, left_value = parse_float(one, one_length, target)
     if not is_first:
         return NO_NUMBER
-    is_second, right_value = _parse_float(other, other_length, target)
+    is_second, right_value = parse_float(other, other_length, target)
     if not is_second:
         return NO_NUMBER
     total = left_value + right_value

@@ -5,10 +5,14 @@ from __future__ import annotations
 from splinter.native.records import record
 from splinter.worker.resp import layout
 
+Answer = record(layout.ANSWER)
 Argument = record(layout.ARGUMENT)
+Ask = record(layout.ASK)
+Call = record(layout.CALL)
 Command = record(layout.COMMAND)
 Connection = record(layout.CONNECTION)
 Door = record(layout.DOOR)
 Event = record(layout.EVENT)
 Parsed = record(layout.PARSED)
 Queue = record(layout.QUEUE)
+Script = record(layout.SCRIPT)

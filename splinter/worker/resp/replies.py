@@ -3,9 +3,12 @@
 
 from __future__ import annotations
 
+import math
+
 from numba import njit
 
-from splinter.native.atomics import copy_bytes, load8, store8, store16, store32
+from splinter.native import libc
+from splinter.native.atomics import copy_bytes, load8, shift_right, store8, store16, store32
 from splinter.worker.resp.lines import line_text
 from splinter.worker.resp.records import Door
 
@@ -13,7 +16,10 @@ _CRLF = 0x0A0D
 _TXT = 0x3A747874  # txt:
 _DIGITS_MAX = 20  # of a 64-bit number, with its sign
 _ZERO, _MINUS, _APOSTROPHE = 48, 45, 39
-ARRAY, MAP, INTEGER, BULK, VERBATIM = 42, 37, 58, 36, 61  # first bytes
+ARRAY, MAP, INTEGER, BULK, VERBATIM, BOOLEAN, DOUBLE, BIG = 42, 37, 58, 36, 61, 35, 44, 40  # first bytes
+_TRUE, _FALSE = 116, 102
+_NAN = 0x6E616E
+_DECIMALS = 17  # of a real number, as Redis writes them
 _LOWEST = -(1 << 63)
 _REST_OF_LOWEST = (1 << 63) - 9 * 10**18
 
@@ -158,6 +164,65 @@ def put_bulk_number(d: int, number: int) -> None:
             store8(at + place, load8(start + place))
         store16(at + size, _CRLF)
         door.out_at = at + size + 2
+
+
+@njit(cache=True)
+def put_boolean(d: int, value: bool) -> None:
+    """A boolean; in RESP2 1 or 0."""
+    if Door(d).protocol < 3:
+        put_integer(d, int(value))
+    elif has_room(d, 4):
+        door = Door(d)
+        store8(door.out_at, BOOLEAN)
+        store8(door.out_at + 1, _TRUE if value else _FALSE)
+        store16(door.out_at + 2, _CRLF)
+        door.out_at = door.out_at + 4
+
+
+@njit(cache=True)
+def put_double(d: int, value: float) -> None:
+    """A real number; in RESP2 as a bulk string."""
+    door = Door(d)
+    text = door.value
+    if math.isnan(value):
+        store32(text, _NAN)
+        length = 3
+    else:
+        libc.gcvt(value, _DECIMALS, text)
+        length = 0
+        while load8(text + length) != 0:
+            length += 1
+    if door.protocol < 3:
+        put_bulk(d, text, length)
+    elif has_room(d, length + 3):
+        store8(door.out_at, DOUBLE)
+        copy_bytes(door.out_at + 1, text, length)
+        store16(door.out_at + 1 + length, _CRLF)
+        door.out_at = door.out_at + length + 3
+
+
+@njit(cache=True)
+def put_big_number(d: int, word: int) -> None:
+    """A number from 2**63 on, of which ``word`` has the bits: a big number, in RESP2 a bulk string."""
+    door = Door(d)
+    text, tens = door.value, shift_right(word, 1) // 5
+    end = put_digits(text, tens)
+    store8(end, _ZERO + word - tens * 10)
+    length = end + 1 - text
+    if door.protocol < 3:
+        put_bulk(d, text, length)
+    elif has_room(d, length + 3):
+        store8(door.out_at, BIG)
+        copy_bytes(door.out_at + 1, text, length)
+        store16(door.out_at + 1 + length, _CRLF)
+        door.out_at = door.out_at + length + 3
+
+
+@njit(cache=True)
+def put_text_number(d: int, number: int) -> None:
+    """A number within a line."""
+    if has_room(d, _DIGITS_MAX):
+        Door(d).out_at = put_digits(Door(d).out_at, number)
 
 
 @njit(cache=True)

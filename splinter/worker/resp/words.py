@@ -20,4 +20,5 @@ ID, INFO, LIST, GETNAME, SETINFO = word("ID"), word("INFO"), word("LIST"), word(
 NO_EVICT, NO_TOUCH, DOCS, GETKEYS, SET = word("NO-EVICT"), word("NO-TOUCH"), word("DOCS"), word("GETKEYS"), word("SET")
 ENCODING, REFCOUNT, FREQ, HELP = word("ENCODING"), word("REFCOUNT"), word("FREQ"), word("HELP")
 LIB_NAME, LIB_VER = word("LIB-NAME"), word("LIB-VER")
+LOAD, DELETE, STATS, EXISTS = word("LOAD"), word("DELETE"), word("STATS"), word("EXISTS")
 ON, OFF = word("ON"), word("OFF")

@@ -1,0 +1,132 @@
+"""What only the control process can do, such as to compile a function: the door asks it, and goes on with others.
+
+A message goes out by the worker's socket pair, and pieces of the reply come back, as they go to the client. Or what comes back
+is that the command can be executed now. The connection is not read meanwhile. Both messages name it and the ask, so what comes
+for one that has ended, or for a predecessor, is nobody's. Who was asking when the control process died is told so by its
+successor.
+"""
+
+from __future__ import annotations
+
+from numba import njit
+
+from splinter import limits
+from splinter.native import libc
+from splinter.native.atomics import copy_bytes, cycles, store32
+from splinter.worker.layout import TENANT_COUNTERS_BYTES
+from splinter.worker.records import Counters, TenantCounters, Worker
+from splinter.worker.resp.buffers import append
+from splinter.worker.resp.connections import answer, end, go_on
+from splinter.worker.resp.isolated import argument
+from splinter.worker.resp.layout import (
+    ANSWER_BYTES,
+    ANSWER_LOST,
+    ASK_BYTES,
+    STATE_ANSWERED,
+    STATE_WAITS,
+    VALUE_AREA_BYTES,
+)
+from splinter.worker.resp.lines import Line
+from splinter.worker.resp.queues import GONE, connection_at, name_of, named
+from splinter.worker.resp.records import Answer, Ask, Connection, Door
+from splinter.worker.resp.replies import put_line
+
+_ANSWERS = 16  # that are taken at a time
+
+
+@njit(cache=True)
+def ask(d: int, first: int, count: int) -> bool:
+    """Ask the control process by the arguments from number ``first`` on. False: it was not asked, and why is replied."""
+    door, at = Door(d), Door(d).value
+    connection = Connection(door.connection)
+    end_at = at + ASK_BYTES
+    for number in range(first, first + count):
+        address, length = argument(d, number)
+        if length > limits.SOURCE_BYTES_MAX or end_at + 4 + length > at + VALUE_AREA_BYTES:
+            put_line(d, Line.ASK_BYTES)
+            return False
+        store32(end_at, length)
+        copy_bytes(end_at + 4, address, length)
+        end_at += 4 + length
+    message = Ask(at)
+    message.number = max(cycles(), connection.ask + 1)
+    message.connection = name_of(d, door.index)
+    message.token = connection.token
+    message.tenant = connection.tenant
+    message.protocol = door.protocol
+    message.count = count
+    if libc.send(door.control, at, end_at - at, libc.MSG_DONTWAIT | libc.MSG_NOSIGNAL) < 0:
+        put_line(d, Line.ASK_BUSY)
+        return False
+    connection.ask = message.number
+    connection.state = connection.state | STATE_WAITS
+    return True
+
+
+@njit(cache=True)
+def take_answers(w: int, d: int) -> None:
+    """Read what the control process says."""
+    door = Door(d)
+    for _ in range(_ANSWERS):
+        size = libc.recv(door.control, door.input, limits.RESP_RECEIVE_BYTES, libc.MSG_DONTWAIT)
+        if size < ANSWER_BYTES:
+            return
+        told = Answer(door.input)
+        if told.number == ANSWER_LOST:
+            _tell_lost(w, d)
+            continue
+        index = named(d, told.connection)
+        if index == GONE or Connection(connection_at(d, index)).ask != told.number:
+            continue
+        if told.is_done != 0:
+            connection = Connection(connection_at(d, index))
+            connection.ask = 0
+            connection.state = connection.state & ~STATE_WAITS
+            go_on(d, index)
+        else:
+            _take_piece(w, d, index, door.input + ANSWER_BYTES, size - ANSWER_BYTES, told.has_more != 0)
+
+
+@njit(cache=True)
+def _take_piece(w: int, d: int, index: int, address: int, length: int, has_more: bool) -> None:
+    """Keep a piece of a connection's reply; send it when it is whole."""
+    c = connection_at(d, index)
+    connection, at = Connection(c), Connection(c).at
+    if not append(d, c, at.output, at.output_length, at.output_size, address, length):
+        Counters(w).redis_refused += 1
+        end(w, d, index)
+        return
+    connection.output_since = Worker(w).clock_ns
+    if has_more:
+        connection.state = connection.state | STATE_ANSWERED
+        return
+    connection.ask = 0
+    _count(w, c)
+    answer(w, d, index)
+
+
+@njit(cache=True)
+def _count(w: int, c: int) -> None:
+    connection, worker = Connection(c), Worker(w)
+    connection.commands = connection.commands + 1
+    Counters(w).redis_commands += 1
+    TenantCounters(worker.tenant_counters + connection.tenant * TENANT_COUNTERS_BYTES).requests += 1
+
+
+@njit(cache=True)
+def _tell_lost(w: int, d: int) -> None:
+    """The control process was replaced: nobody answers those who were asking."""
+    door = Door(d)
+    for index in range(limits.RESP_CONNECTIONS_MAX):
+        c = connection_at(d, index)
+        connection = Connection(c)
+        if connection.fd < 0 or connection.ask == 0:
+            continue
+        connection.ask = 0
+        if connection.state & STATE_ANSWERED != 0:  # in the midst of a reply
+            end(w, d, index)
+            continue
+        door.out_at = door.output
+        put_line(d, Line.ASK_LOST)
+        _count(w, c)
+        answer(w, d, index)
