@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import hashlib
+import re
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -42,6 +43,9 @@ _modules: Recent[str, Module] = Recent(RECENT_SOURCES_MAX)
 _libraries: Recent[str, Library] = Recent(RECENT_SOURCES_MAX)
 
 
+_LIBRARY = re.compile(r"#!python[ \t]+name=([A-Za-z0-9_]{1,64})[ \t\r]*(?:\n|$)")
+
+
 @dataclass(frozen=True)
 class CompiledExtension:
     """All that a record in the store and the code region need. Extensions compiled together share one block of code."""
@@ -56,6 +60,7 @@ class CompiledExtension:
     first_lookup: FirstLookup  # a hint for the worker
     isolation: Isolation
     kernel: KernelCode
+    library: str = ""  # what ``#!python name=…``, the first line of the source, says; empty: there is none such
 
 
 def compile_source(
@@ -109,6 +114,12 @@ def compile_extensions(
     findings.muted = False
     findings.add_at(line, 1, *finding)
     raise findings.error()
+
+
+def library_name(source: str) -> str:
+    """The library that a source says it is, by a first line as Redis has it; empty: it says none."""
+    found = _LIBRARY.match(source)
+    return found[1] if found else ""
 
 
 def _internal(reason: str) -> tuple[str, str, str]:
@@ -259,6 +270,7 @@ def _compile(
                 first_lookup=first_lookup(function),
                 isolation=program.isolation,
                 kernel=_kernel(function, program, preempt, kernel, findings),
+                library=library_name(source),
             )
     for function in lowered:
         for block in function.blocks:

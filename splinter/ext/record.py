@@ -37,6 +37,7 @@ class InstalledExtension:
     is_kernel_used: bool
     program_bytes: int  # what its program takes of the kernel's memory while it is used there
     worker_reason: str  # why it runs in the worker; empty: it does not, or the server has no other place
+    library: str  # that its source says it is of; empty: none
 
 
 def build(
@@ -54,7 +55,7 @@ def build(
     ``kernel``: identity of the code that the kernel has of it, 0 for none; ``worker_reason`` is why it has none, and
     ``program_bytes`` what its program takes there.
     """
-    told = {"signature": compiled.signature.to_wire(), "digest": compiled.source_digest}
+    told = {"signature": compiled.signature.to_wire(), "digest": compiled.source_digest, "library": compiled.library}
     metadata = _metadata({**told, "kernel": kernel, "why": worker_reason, "program": program_bytes})
     record = np.zeros(1, RECORD)
     record["code"] = code_address + compiled.entry
@@ -126,6 +127,7 @@ def parse(value: bytes | memoryview) -> InstalledExtension:
             is_kernel_used=bool(record["kernel"]),
             program_bytes=int(metadata["program"]),
             worker_reason=str(metadata["why"]),
+            library=str(metadata["library"]),
         )
     except (ValueError, KeyError, TypeError, msgpack.UnpackException) as error:
         raise ProtocolError(f"not an extension record: {error}") from None

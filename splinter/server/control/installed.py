@@ -37,6 +37,7 @@ class Entry:
     frame_bytes: int
     slot: int
     worker_reason: str = ""  # why it was installed to run in the worker; empty: it was not, or the server has no other place
+    library: str = ""  # that its source says it is of; empty: none
 
     @property
     def code_bytes(self) -> int:

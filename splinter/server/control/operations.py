@@ -15,7 +15,7 @@ from splinter import limits, wire
 from splinter.client.arguments import RANGES
 from splinter.durable.catalog import ExtensionRow
 from splinter.errors import ControlError, PermissionDeniedError, SplinterError, Status, UnknownTenantError, error_for
-from splinter.ext.compile import CompiledExtension
+from splinter.ext.compile import CompiledExtension, library_name
 from splinter.recent import Recent
 from splinter.server import statistics
 from splinter.server.control import fields, usage
@@ -372,6 +372,18 @@ class Operations:
             found = log.read_own(tenant, self._tenants.generation(tenant), after, most)
         told = {name: found[name] for name in ("next", "newest", "missed")}
         return {"events": found["events"], **told, "server": log.started_ns}
+
+    def libraries(self, tenant: int) -> dict[str, list[str]]:
+        """A tenant's extensions by the library that they are of: its own name, where its source says none."""
+        known = [(entry.library, entry.name) for entry in self._registry.entries(tenant)]
+        known += [
+            (library_name(one.row.source), one.row.name)
+            for one in self._kept.not_runnable(tenant, self._tenants.generation(tenant))
+        ]
+        found: dict[str, list[str]] = {}
+        for library, name in sorted(known):
+            found.setdefault(library or name, []).append(name)
+        return found
 
     def _describe(self, entry: Entry) -> dict[str, Any]:
         return described(entry, self._registry, self._shared)

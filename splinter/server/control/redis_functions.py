@@ -9,11 +9,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fnmatch
+import ipaddress
 import logging
 import socket
 import struct
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,6 +23,7 @@ import numpy as np
 from splinter import limits
 from splinter.errors import BusyError, CompileError, QuotaExceededError, SplinterError
 from splinter.ext import library
+from splinter.ext.compile import library_name
 from splinter.server.control.redis_replies import Fields, Line, Value, encode
 from splinter.worker.resp.layout import ANSWER, ANSWER_BYTES, ANSWER_LOST, ASK, ASK_BYTES
 
@@ -30,18 +33,28 @@ _PIECE_BYTES = limits.RESP_RECEIVE_BYTES - ANSWER_BYTES
 _PER_TENANT = 8  # that are under way for a tenant
 _ENGINE = "PYTHON"
 _SCRIPTS = "redis_scripts"
-_Run = Callable[[dict[Any, Any]], Awaitable[dict[str, Any]]]
+_Run = Callable[[dict[Any, Any], str], Awaitable[dict[str, Any]]]  # a request, and from which address
 
 
 class _Refused(Exception):
     """Replied as an error line, in these words."""
 
 
-class RedisFunctions:
-    """Answers what comes by ``channels``; ``run`` does an operation of the control plane."""
+@dataclass(frozen=True)
+class _Asker:
+    """A connection's tenant, by the token that it has shown, and where it comes from."""
 
-    def __init__(self, channels: Sequence[socket.socket], run: _Run) -> None:
-        self._channels, self._run = channels, run
+    tenant: int
+    token: int
+    address: str
+
+
+class RedisFunctions:
+    """Answers what comes by ``channels``; ``run`` does an operation of the control plane, ``libraries`` tells what functions
+    a tenant has."""
+
+    def __init__(self, channels: Sequence[socket.socket], run: _Run, libraries: Callable[[int], dict[str, list[str]]]) -> None:
+        self._channels, self._run, self._libraries = channels, run, libraries
         self._asked: Counter[int] = Counter()  # by tenant
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -70,12 +83,12 @@ class RedisFunctions:
         asked = np.frombuffer(message, ASK, 1)[0]
         number, connection, tenant = int(asked["number"]), int(asked["connection"]), int(asked["tenant"])
         words = _words(message[ASK_BYTES:], int(asked["count"]))
-        proof = {"tenant": tenant, "token": int(asked["token"])}
+        who = _Asker(tenant, int(asked["token"]), str(ipaddress.IPv4Address(asked["peer"].tobytes())))
         self._asked[tenant] += 1
         try:
             if self._asked[tenant] > _PER_TENANT:
                 raise BusyError("too much of this tenant is under way; try again")
-            reply = await self._do(words, proof)
+            reply = await self._do(words, who)
             text = None if reply is None else encode(reply, int(asked["protocol"]))
         except _Refused as error:
             text = encode(Line(f"-ERR {error}"), 2)
@@ -109,19 +122,19 @@ class RedisFunctions:
 
     # --- what is asked ----------------------------------------------------------------------------------------------
 
-    async def _do(self, words: list[bytes], proof: dict[str, Any]) -> Value | None:
+    async def _do(self, words: list[bytes], who: _Asker) -> Value | None:
         if words[0].upper() != b"FUNCTION":
-            await self._install_script(words[1].decode(), proof)
+            await self._install_script(words[1].decode(), who)
             return None
         acts = {b"LOAD": self._load, b"LIST": self._list, b"DELETE": self._delete, b"STATS": self._stats}
-        return await acts[words[1].upper()](words[2:], proof)
+        return await acts[words[1].upper()](words[2:], who)
 
-    async def _install_script(self, name: str, proof: dict[str, Any]) -> None:
+    async def _install_script(self, name: str, who: _Asker) -> None:
         source = library.entry(_SCRIPTS).sources[name]
-        await self._run({"op": "extension.install", **proof, "source": source, "name": name})
+        await self._run_for(who, "extension.install", source=source, name=name)
 
-    async def _load(self, words: list[bytes], proof: dict[str, Any]) -> Value:
-        """FUNCTION LOAD [REPLACE] source, which begins with ``#!python name=…``."""
+    async def _load(self, words: list[bytes], who: _Asker) -> Value:
+        """FUNCTION LOAD [REPLACE] source, which begins with ``#!python name=…``: all extensions of it."""
         replaces = len(words) == 2 and words[0].upper() == b"REPLACE"
         if len(words) != 1 and not replaces:
             raise _Refused("Unknown option given: FUNCTION LOAD [REPLACE] source" if words else _arity("load"))
@@ -129,13 +142,20 @@ class RedisFunctions:
             source = words[-1].decode()
         except UnicodeDecodeError:
             raise _Refused("a function's source is text in UTF-8") from None
-        name = _library_name(source)
-        if not replaces and any(entry["name"] == name for entry in await self._extensions(proof)):
+        name = _library_of(source)
+        before = await self._known(who)
+        if name in before and not replaces:
             raise _Refused(f"Library '{name}' already exists")
-        await self._run({"op": "extension.install", **proof, "source": source, "name": name})
+        others = {function for library, functions in before.items() if library != name for function in functions}
+        for function in _functions_of(source):
+            if function in others:
+                raise _Refused(f"Function {function} already exists")
+        made = await self._run_for(who, "extension.install", source=source, every=True)
+        for function in set(before.get(name, ())) - {each["name"] for each in made["extensions"]}:
+            await self._run_for(who, "extension.uninstall", name=function)
         return name.encode()
 
-    async def _list(self, words: list[bytes], proof: dict[str, Any]) -> Value:
+    async def _list(self, words: list[bytes], who: _Asker) -> Value:
         """FUNCTION LIST [LIBRARYNAME pattern] [WITHCODE]."""
         pattern, with_code, rest = "*", False, list(words)
         while rest:
@@ -146,31 +166,34 @@ class RedisFunctions:
                 pattern = rest.pop(0).decode(errors="replace")
             else:
                 raise _Refused(f"Unknown argument {word.decode(errors='replace')}")
-        return [
-            _described(entry, with_code)
-            for entry in await self._extensions(proof)
-            if fnmatch.fnmatchcase(entry["name"], pattern)
-        ]
+        libraries = (await self._known(who)).items()
+        return [_described(*each, with_code) for each in libraries if fnmatch.fnmatchcase(each[0], pattern)]
 
-    async def _delete(self, words: list[bytes], proof: dict[str, Any]) -> Value:
+    async def _delete(self, words: list[bytes], who: _Asker) -> Value:
         if len(words) != 1:
             raise _Refused(_arity("delete"))
-        name = words[0].decode(errors="replace")
-        if not any(entry["name"] == name for entry in await self._extensions(proof)):
+        functions = (await self._known(who)).get(words[0].decode(errors="replace"))
+        if functions is None:
             raise _Refused("Library not found")
-        await self._run({"op": "extension.uninstall", **proof, "name": name})
+        for function in functions:
+            await self._run_for(who, "extension.uninstall", name=function)
         return Line("+OK")
 
-    async def _stats(self, words: list[bytes], proof: dict[str, Any]) -> Value:
+    async def _stats(self, words: list[bytes], who: _Asker) -> Value:
         if words:
             raise _Refused(_arity("stats"))
-        count = len(await self._extensions(proof))
-        engines = Fields({_ENGINE.encode(): Fields({b"libraries_count": count, b"functions_count": count})})
+        known = await self._known(who)
+        counts: dict[bytes, Value] = {b"libraries_count": len(known), b"functions_count": sum(map(len, known.values()))}
+        engines = Fields({_ENGINE.encode(): Fields(counts)})
         return Fields({b"running_script": None, b"engines": engines})
 
-    async def _extensions(self, proof: dict[str, Any]) -> list[dict[str, Any]]:
-        told: list[dict[str, Any]] = (await self._run({"op": "extension.list", **proof}))["extensions"]
-        return told
+    async def _run_for(self, who: _Asker, op: str, **fields: str | bool) -> dict[str, Any]:
+        return await self._run({"op": op, "tenant": who.tenant, "token": who.token, **fields}, who.address)
+
+    async def _known(self, who: _Asker) -> dict[str, list[str]]:
+        """The tenant's functions by their libraries."""
+        await self._run_for(who, "tenant.status")  # whether it still is who it was
+        return self._libraries(who.tenant)
 
 
 def _words(packed: bytes, count: int) -> list[bytes]:
@@ -194,21 +217,32 @@ def _first(error: CompileError) -> str:
     return f"line {found.line}: {found.message}" + (f" ({found.hint})" if found.hint else "")
 
 
-def _library_name(source: str) -> str:
-    """What the first line says: a library is one function, and has its name."""
+def _library_of(source: str) -> str:
+    """The name of a library, by its first line."""
+    name = library_name(source)
+    if name:
+        return name
     head = source.partition("\n")[0].split()
     if not head or not head[0].startswith("#!"):
         raise _Refused("Missing library metadata: the source begins with #!python name=NAME")
-    if head[0][2:].lower() != _ENGINE.lower():
+    if head[0][2:] != "python":
         raise _Refused(f"Engine '{head[0][2:]}' not found: functions are in Python, and begin with #!python name=NAME")
     if len(head) != 2 or not head[1].startswith("name="):
         raise _Refused("Library name was not given: the source begins with #!python name=NAME")
-    return head[1].removeprefix("name=")
+    raise _Refused("Library names can only contain letters, numbers, or underscores(_) and must be at least one character long")
 
 
-def _described(entry: dict[str, Any], with_code: bool) -> Fields:
-    function = Fields({b"name": entry["name"].encode(), b"description": None, b"flags": []})
-    told: dict[bytes, Value] = {b"library_name": entry["name"].encode(), b"engine": _ENGINE.encode(), b"functions": [function]}
+def _functions_of(source: str) -> list[str]:
+    """The names of its extensions; what is no Python has none that are known, and the compiler says why."""
+    try:
+        return list(library.split(source))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return []
+
+
+def _described(name: str, functions: list[str], with_code: bool) -> Fields:
+    told: dict[bytes, Value] = {b"library_name": name.encode(), b"engine": _ENGINE.encode()}
+    told[b"functions"] = [Fields({b"name": each.encode(), b"description": None, b"flags": []}) for each in functions]
     if with_code:
         told[b"library_code"] = None  # the source is not kept
     return Fields(told)

@@ -132,6 +132,7 @@ class Registry:
                 found.frame_bytes,
                 found.statistics,
                 found.worker_reason,
+                found.library,
             )
         for tenant in {*self._entries, *np.flatnonzero(self._store.accounts["code_bytes"]).tolist()}:
             self._recharge(tenant)
@@ -236,7 +237,8 @@ class Registry:
                 self._slots_free.append(slot)
             self._recharge(tenant)
             raise
-        entry = Entry(compiled.name, compiled.signature, version, block, compiled.frame_bytes, slot, program.worker_reason)
+        signature, frame_bytes = compiled.signature, compiled.frame_bytes
+        entry = Entry(compiled.name, signature, version, block, frame_bytes, slot, program.worker_reason, compiled.library)
         entries[entry.name] = entry
         self.in_kernel.put(slot, tenant, entry.name, program)
         self._recharge(tenant)

@@ -23,7 +23,7 @@ import msgpack
 from splinter import limits
 from splinter.errors import CompileError, ControlError, RequestError, SplinterError
 from splinter.server.control import acts
-from splinter.server.control.audit import Audit
+from splinter.server.control.audit import Audit, Who
 from splinter.server.control.balancer import Balancer
 from splinter.server.control.metrics_door import MetricsDoor
 from splinter.server.control.operations import Operations
@@ -205,7 +205,8 @@ class ControlServer:
         if self._redis_channels:
             from splinter.server.control.redis_functions import RedisFunctions  # which others do without
 
-            chores.append(asyncio.create_task(RedisFunctions(self._redis_channels, self._operations.run).serve()))
+            functions = RedisFunctions(self._redis_channels, self._run_for_redis, self._operations.libraries)
+            chores.append(asyncio.create_task(functions.serve()))
         try:
             await stop.wait()
         finally:
@@ -334,23 +335,32 @@ class ControlServer:
             place.proof = {name: request.get(name) for name in ("tenant", "token")}
             if not self._places.promote(place, *who):
                 raise _HangUp(_TOO_MANY)
+        try:
+            return {"ok": True, **await self._run(request, who, address)}
+        except SplinterError as error:
+            return refusal(error)
+
+    async def _run(self, request: dict[Any, Any], who: Who, address: str | None) -> dict[str, Any]:
+        """Do what a request asks for; have it told as an event, and noted as an act. Raises :class:`SplinterError`."""
         outcome = "ended"  # whoever asked is not served any more
         before = self._generation(request.get("tenant"))
         try:
             reply = await self._operations.run(request)
             outcome = "ok"
             acts.tell(request, reply, before, self._tenants.generation)
-            return {"ok": True, **reply}
+            return reply
         except SplinterError as error:
-            refused = refusal(error)
-            outcome = refused["error"]
-            return refused
-        except Exception:
+            outcome = refusal(error)["error"]
+            raise
+        except Exception as error:
             outcome = "internal"
             _log.exception("control operation %r failed", request.get("op"))
-            return refusal(ControlError("the server failed at this; its log says more", "internal"))
+            raise ControlError("the server failed at this; its log says more", "internal") from error
         finally:
             self._audit.note(request, who, address, outcome)
+
+    async def _run_for_redis(self, request: dict[Any, Any], address: str) -> dict[str, Any]:
+        return await self._run(request, self._operations.who(request), address)
 
     def _generation(self, tenant: Any) -> int:
         """Of what a request names as its tenant, before that is checked; 0: it is none."""

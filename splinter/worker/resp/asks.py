@@ -32,6 +32,7 @@ from splinter.worker.resp.records import Answer, Ask, Connection, Door
 from splinter.worker.resp.replies import put_line
 
 _ANSWERS = 16  # that are taken at a time
+_ADDRESS_AT, _ADDRESS_BYTES = 4, 4  # in a struct sockaddr_in
 
 
 @njit(cache=True)
@@ -55,6 +56,7 @@ def ask(d: int, first: int, count: int) -> bool:
     message.tenant = connection.tenant
     message.protocol = door.protocol
     message.count = count
+    copy_bytes(message.peer, connection.peer + _ADDRESS_AT, _ADDRESS_BYTES)
     if libc.send(door.control, at, end_at - at, libc.MSG_DONTWAIT | libc.MSG_NOSIGNAL) < 0:
         put_line(d, Line.ASK_BUSY)
         return False

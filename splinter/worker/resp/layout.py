@@ -132,7 +132,7 @@ ASK = np.dtype(
         ("tenant", "<u4"),
         ("protocol", "<u4"),
         ("count", "<u4"),  # arguments
-        ("spare", "<u4"),
+        ("peer", "u1", 4),  # IPv4 address
     ]
 )
 ASK_BYTES = ASK.itemsize

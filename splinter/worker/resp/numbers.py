@@ -128,10 +128,10 @@ NO_NUMBER, NOT_FINITE, TOO_LONG = -1, -2, -3
 def parse_unsigned(address: int, length: int) -> tuple[bool, int]:
     """The same of an unsigned 64-bit number; those from 2**63 on are negative, as words are."""
     is_number, number = parse_integer(address, length)
-    if is_number or length != _DIGITS_MAX + 1:
+    if is_number or length < _DIGITS_MAX or length > _DIGITS_MAX + 1:
         return is_number and number >= 0, number
-    is_number, number = parse_integer(address, _DIGITS_MAX)
-    digit = load8(address + _DIGITS_MAX) - _ZERO
+    is_number, number = parse_integer(address, length - 1)
+    digit = load8(address + length - 1) - _ZERO
     is_number = is_number and number > 0 and 0 <= digit <= 9
     if not is_number or number > _LARGEST_TENTH or (number == _LARGEST_TENTH and digit > _LARGEST_DIGIT):
         return False, 0
