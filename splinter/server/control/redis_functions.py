@@ -24,12 +24,14 @@ from splinter import limits
 from splinter.errors import BusyError, CompileError, QuotaExceededError, SplinterError
 from splinter.ext import library
 from splinter.ext.compile import library_name
+from splinter.native.clock import read_ticks
 from splinter.server.control.redis_replies import Fields, Line, Value, encode
 from splinter.worker.resp.layout import ANSWER, ANSWER_BYTES, ANSWER_LOST, ASK, ASK_BYTES
 
 _log = logging.getLogger(__name__)
 _LENGTH = struct.Struct("<I")
 _PIECE_BYTES = limits.RESP_RECEIVE_BYTES - ANSWER_BYTES
+_MESSAGE_BYTES = ASK_BYTES + limits.SOURCE_BYTES_MAX + limits.RESP_RECEIVE_BYTES
 _PER_TENANT = 8  # that are under way for a tenant
 _ENGINE = "PYTHON"
 _SCRIPTS = "redis_scripts"
@@ -70,14 +72,18 @@ class RedisFunctions:
 
     async def _serve(self, channel: socket.socket) -> None:
         loop = asyncio.get_running_loop()
-        await self._send(channel, ANSWER_LOST, 0, b"")
+        now, message = int(read_ticks()), b""
+        with contextlib.suppress(BlockingIOError):  # what a predecessor had not taken is answered
+            message = channel.recv(_MESSAGE_BYTES)
+        await self._send(channel, ANSWER_LOST, _number(message) if message else now, b"")
         while True:
-            message = await loop.sock_recv(channel, ASK_BYTES + limits.SOURCE_BYTES_MAX + limits.RESP_RECEIVE_BYTES)
+            message = message or await loop.sock_recv(channel, _MESSAGE_BYTES)
             if not message:
                 return  # the server ends
             task = asyncio.create_task(self._answer(channel, message))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+            message = b""
 
     async def _answer(self, channel: socket.socket, message: bytes) -> None:
         asked = np.frombuffer(message, ASK, 1)[0]
@@ -194,6 +200,10 @@ class RedisFunctions:
         """The tenant's functions by their libraries."""
         await self._run_for(who, "tenant.status")  # whether it still is who it was
         return self._libraries(who.tenant)
+
+
+def _number(message: bytes) -> int:
+    return int(np.frombuffer(message, ASK, 1)["number"][0])
 
 
 def _words(packed: bytes, count: int) -> list[bytes]:

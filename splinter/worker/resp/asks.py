@@ -2,8 +2,8 @@
 
 A message goes out by the worker's socket pair, and pieces of the reply come back, as they go to the client. Or what comes back
 is that the command can be executed now. The connection is not read meanwhile. Both messages name it and the ask, so what comes
-for one that has ended, or for a predecessor, is nobody's. Who was asking when the control process died is told so by its
-successor.
+for one that has ended, or for a predecessor, is nobody's. What a control process had taken when it died is lost, and who asked
+is told so by its successor. Numbers grow with time, so that one tells all before it.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def ask(d: int, first: int, count: int) -> bool:
         copy_bytes(end_at + 4, address, length)
         end_at += 4 + length
     message = Ask(at)
-    message.number = max(cycles(), connection.ask + 1)
+    message.number = max(cycles(), door.last_ask + 1)
     message.connection = name_of(d, door.index)
     message.token = connection.token
     message.tenant = connection.tenant
@@ -60,6 +60,7 @@ def ask(d: int, first: int, count: int) -> bool:
     if libc.send(door.control, at, end_at - at, libc.MSG_DONTWAIT | libc.MSG_NOSIGNAL) < 0:
         put_line(d, Line.ASK_BUSY)
         return False
+    door.last_ask = message.number
     connection.ask = message.number
     connection.state = connection.state | STATE_WAITS
     return True
@@ -75,7 +76,7 @@ def take_answers(w: int, d: int) -> None:
             return
         told = Answer(door.input)
         if told.number == ANSWER_LOST:
-            _tell_lost(w, d)
+            _tell_lost(w, d, told.connection)
             continue
         index = named(d, told.connection)
         if index == GONE or Connection(connection_at(d, index)).ask != told.number:
@@ -116,13 +117,13 @@ def _count(w: int, c: int) -> None:
 
 
 @njit(cache=True)
-def _tell_lost(w: int, d: int) -> None:
-    """The control process was replaced: nobody answers those who were asking."""
+def _tell_lost(w: int, d: int, first: int) -> None:
+    """The control process was replaced: nobody answers what was asked before number ``first``, which its successor has."""
     door = Door(d)
     for index in range(limits.RESP_CONNECTIONS_MAX):
         c = connection_at(d, index)
         connection = Connection(c)
-        if connection.fd < 0 or connection.ask == 0:
+        if connection.fd < 0 or connection.ask == 0 or connection.ask >= first:
             continue
         connection.ask = 0
         if connection.state & STATE_ANSWERED != 0:  # in the midst of a reply

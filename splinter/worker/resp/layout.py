@@ -126,7 +126,7 @@ CALL_BYTES = CALL_HEAD_BYTES + limits.REQUEST_HEADER_BYTES + limits.EXTENSION_NA
 # What a worker asks the control process, in a message with its arguments behind it: u32 length and bytes each.
 ASK = np.dtype(
     [
-        ("number", "<u8"),  # that no other ask has
+        ("number", "<u8"),  # time-stamp counter, and greater than of all asks of this worker before
         ("connection", "<u8"),  # its name; both come back
         ("token", "<u8"),
         ("tenant", "<u4"),
@@ -140,7 +140,9 @@ ASK_BYTES = ASK.itemsize
 # executed now.
 ANSWER = np.dtype([("number", "<u8"), ("connection", "<u8"), ("has_more", "<u4"), ("is_done", "<u4")])
 ANSWER_BYTES = ANSWER.itemsize
-ANSWER_LOST = 0  # a number: the control process was replaced, and what it was asked is lost
+# A number: the control process was replaced, and what it was asked is lost. In place of a connection: the first ask that is
+# not.
+ANSWER_LOST = 0
 
 # A script of a common client, and the extension of the library that does the same.
 SCRIPT = np.dtype(
@@ -164,6 +166,7 @@ DOOR = np.dtype(
         ("epoll", "<i4"),
         ("listener", "<i4"),
         ("control", "<i4"),  # socket to the control process
+        ("last_ask", "<u8"),  # number of what it was asked last
         ("scratch_event", "<u8"),  # address of an EVENT
         ("scratch_peer", "<u8"),  # address of a struct sockaddr_in, and of its length behind it
         ("events", "<u8"),  # address of EVENT[EVENTS]

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from splinter.client import Client
+from splinter.client.admin import TenantInfo
 from splinter.errors import NoSuchExtensionError
 from tests.support.redis_server import Door, door_of
 from tests.support.resp import BigNumber, Boolean, Connection, Double, Failure, Map, Null, Status, encode
@@ -48,6 +49,7 @@ LOOK = b"""def look(db: Store, key: bytes) -> bytes:
         raise Error(7)
     return found
 """
+LONG_MS = 600_000
 SPINS = 3_000_000  # some ms: many slices
 U64, I64 = 2**64 - 1, 2**63
 
@@ -67,6 +69,12 @@ def server() -> Iterator[RunningServer]:
 @pytest.fixture
 def connection(both: tuple[Connection, Client, Door]) -> Connection:
     return both[0]
+
+
+def patient_tenant(server: RunningServer) -> TenantInfo:
+    """One whose tasks may wait, and look meanwhile, as long as a slow machine takes."""
+    long = {"task_milliseconds_max": LONG_MS, "task_wall_milliseconds_max": LONG_MS}
+    return server.admin().create_tenant(task_yields_max=1 << 31, **long)
 
 
 def load(connection: Connection, body: bytes) -> None:
@@ -286,10 +294,11 @@ def test_replies_stay_in_order_over_calls_that_wait(connection: Connection) -> N
     assert connection.pipeline(commands) == wanted
 
 
-def test_others_are_served_while_one_waits(both: tuple[Connection, Client, Door]) -> None:
-    connection, client, door = both
-    load(connection, AWAIT)
-    with door.connect() as other:
+def test_others_are_served_while_one_waits(server: RunningServer) -> None:
+    tenant = patient_tenant(server)
+    client, door = server.client(tenant), door_of(server, tenant)
+    with door.connect() as connection, door.connect() as other:
+        load(connection, AWAIT)
         connection.send(encode([b"FCALL", b"wait", b"1", b"end"]) + encode([b"SET", b"after", b"x"]))
         for number in range(100):  # on both cores, and on the same one
             assert other.call(b"SET", b"k", b"%d" % number) == OK

@@ -10,7 +10,7 @@ ONE, TWO = 1, 2
 
 
 def test_a_tenant_has_a_bound() -> None:
-    door = Door(-1, -1, {}, 0)
+    door = Door(-1, -1, -1, {}, 0)
     d = door.address
     assert count_bytes(d, ONE, limits.RESP_TENANT_BYTES_MAX)
     assert not count_bytes(d, ONE, 1) and count_bytes(d, TWO, 1)
@@ -18,7 +18,7 @@ def test_a_tenant_has_a_bound() -> None:
 
 
 def test_where_half_is_taken_those_who_have_much_get_no_more() -> None:
-    door = Door(-1, -1, {}, 0)
+    door = Door(-1, -1, -1, {}, 0)
     d = door.address
     greedy = limits.RESP_BYTES_MAX // 2 // limits.RESP_TENANT_BYTES_MAX
     for tenant in range(1, greedy + 1):

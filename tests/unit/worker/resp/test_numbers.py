@@ -9,7 +9,7 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
-from splinter.worker.resp.numbers import NO_NUMBER, NOT_FINITE, SUM_BYTES, TOO_LONG, add_decimals, parse_integer
+from splinter.worker.resp.numbers import NO_NUMBER, NOT_FINITE, SUM_BYTES, TOO_LONG, add_decimals, parse_integer, parse_unsigned
 from splinter.worker.resp.replies import put_digits
 
 BORDERS = [0, 1, -1, 9, 10, 99, 100, 2**31, -(2**31), 2**63 - 1, -(2**63), 2**63 - 2, -(2**63) + 1, 10**18, -(10**18)]
@@ -29,6 +29,47 @@ def test_whole_numbers_of_64_bits_and_nothing_else() -> None:
         assert integer_of(text) is None, text
     for beyond in (2**63, -(2**63) - 1, 10**19, -(10**19), 2**64, 10**30):
         assert integer_of(b"%d" % beyond) is None
+
+
+def test_unsigned_numbers_of_64_bits_and_nothing_else() -> None:
+    rng = random.Random(4)
+    borders = [
+        0,
+        1,
+        9,
+        2**63 - 1,
+        2**63,
+        2**63 + 1,
+        10**19 - 1,
+        10**19,
+        2**64 - 1,
+        2**64 - 2,
+        2**64 - 6,
+        9_223_372_036_854_775_809,
+    ]
+
+    def unsigned_of(text: bytes) -> int | None:
+        memory = np.frombuffer(text + b"9", np.uint8).copy()
+        is_number, number = parse_unsigned(memory.ctypes.data, len(text))
+        return number % 2**64 if is_number else None
+
+    for number in [*borders, *(rng.randrange(2**64) for _ in range(500))]:
+        assert unsigned_of(b"%d" % number) == number
+    for beyond in (2**64, 2**64 + 1, 2**64 + 4, 10**20 - 1, 10**20, 10**30):
+        assert unsigned_of(b"%d" % beyond) is None
+    for text in (
+        b"",
+        b"-",
+        b"-1",
+        b"+1",
+        b"01",
+        b" 1",
+        b"1 ",
+        b"922337203685477580x",
+        b"1844674407370955161x",
+        b"-1844674407370955161",
+    ):
+        assert unsigned_of(text) is None, text
 
 
 def test_numbers_are_written_in_full() -> None:

@@ -24,7 +24,7 @@ class Parser:
     """A door without a worker. ``parse`` copies bytes to memory that ends with them."""
 
     def __init__(self) -> None:
-        self.door = Door(-1, -1, {}, 0)
+        self.door = Door(-1, -1, -1, {}, 0)
         self.d = self.door.address
         self._bytes = np.zeros(0, np.uint8)
 
