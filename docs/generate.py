@@ -29,7 +29,7 @@ from splinter.server import config
 from splinter.server.control import backups, dumps, operations
 from splinter.server.metrics import table as metrics_table
 from splinter.testing import Invoke, Server, interleavings
-from splinter.worker.resp import commands, differences
+from splinter.worker.resp import commands, differences, scripts
 
 FOLDER = Path(__file__).resolve().parent / "reference"
 _NOTICE = "<!-- Written by docs/generate.py from {source}: change that, and run it again. -->"
@@ -290,6 +290,14 @@ def redis_commands() -> str:
         "How to use them: [guide](../how-to/redis.md). Arity counts the name; less than 0: at least as many. Replies, and the "
         "first word of errors, are those of Redis 7.0 but for the differences below.",
         *parts,
+        "## Scripts that are known",
+        "EVAL, EVALSHA and SCRIPT LOAD know these by their SHA-1. Each runs as an extension of the "
+        "[library](library.md#redis_scripts), in the table that SELECT has chosen, and is installed for the tenant when it is "
+        "first sent.",
+        table(
+            ("client", "script", "SHA-1", "extension"),
+            ((each.client, each.what, f"`{each.digest}`", f"`{each.extension}`") for each in scripts.SCRIPTS),
+        ),
         "## What is not there",
         table(("what", "why"), iter(differences.NOT_THERE.items())),
         "## What differs",

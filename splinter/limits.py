@@ -273,6 +273,7 @@ RESP_TENANT_BYTES_MAX = 64 << 20  # of a tenant's commands that are half sent, a
 RESP_SHARE_BYTES = 1 << 20  # that a tenant may have of them though there are more than half as many as may be
 RESP_BYTES_MAX = 512 << 20  # of all tenants
 RESP_UNREAD_SECONDS = 60  # that replies may stay unread before their connection is ended
+RESP_ASKS_PER_TENANT = 2  # of each worker's connections, what only the control process can do, at a time
 RESP_WATCHED_MAX = 1000  # keys that one connection watches
 RESP_WAIT_NS = 5_000_000_000  # that a command may wait for a lock, memory or the disk, before it is answered with BUSY
 RESP_WALK_POSITIONS = 1024  # of a tenant's roster that KEYS, DBSIZE and FLUSHDB look at in one turn

@@ -18,7 +18,7 @@ from splinter_bench.experiments.population import server
 from splinter_bench.generators.text_client import Script, TextClient
 from splinter_bench.observations import Observations
 from splinter_bench.rounds import in_turns
-from splinter_bench.subjects import redis
+from splinter_bench.subjects import redis, redis_lua
 from splinter_bench.subjects.rival import CONNECTIONS, Objects
 from splinter_bench.subjects.rivals import PIPELINE
 from splinter_bench.subjects.session import Session
@@ -28,11 +28,32 @@ _ROUNDS = 60
 _SECONDS = 0.1  # of a slice
 _WORKER = "splinter-w0"
 _OK = b"+OK\r\n"
+_RING, _STEPS = 8_000, 8  # objects each of which names the next one, and how many are looked up
+_FUNCTIONS = """#!python name=bench
+from splinter.ext import Error, Store, View, extension, u64
+
+@extension
+def object(db: Store, key: bytes) -> View:
+    value = db.get(0, key)
+    if value is None:
+        raise Error(1)
+    return value
+
+@extension
+def chain(db: Store, key: bytes, steps: u64) -> View:
+    for _ in range(steps):
+        value = db.get(0, key)
+        if value is None:
+            raise Error(1)
+        key = value
+    return key
+"""
 
 
 def measure(bench: Bench) -> Observations:
-    """``get`` and ``set``: 50 connections with one request under way each; ``…_pipelined``: with 16. ``redis_…``: of Redis.
-    Each is ns of the server's CPU time for one request, and requests a second.
+    """``get`` and ``set``: 50 connections with one request under way each; ``…_pipelined``: with 16. ``call`` and ``chain``:
+    FCALL of a function that gets one object, or looks up eight, each named by the one before. ``redis_…``: of Redis, whose
+    functions are in Lua. Each is ns of the server's CPU time for one request, and requests a second.
 
     A round is a slice of each. The worker sleeps as soon as it has nothing to do, as Redis does.
     """
@@ -44,19 +65,35 @@ def measure(bench: Bench) -> Observations:
         ours = stack.enter_context(TextClient(partial(_connect, session, account), CONNECTIONS))
         theirs = stack.enter_context(TextClient(partial(rival.connect, session.netns), CONNECTIONS))
         redis.preload(rival, objects, session.netns)
-        fill = [redis.command(b"SET", objects.key(number), objects.value) for number in range(objects.count)]
+        items = [(objects.key(number), objects.value) for number in range(objects.count)]
+        ring = [b"ring:%d" % number for number in range(_RING)]
+        following = [(key, ring[(number + 1) % _RING]) for number, key in enumerate(ring)]
+        redis.store(rival, following, session.netns)
+        redis_lua.load_functions(rival, session.netns, {"object": redis_lua.GET, "chain": redis_lua.CHAIN})
+        session.client(account).install_all(_FUNCTIONS)
+        fill = [redis.command(b"SET", *item) for item in (*items, *following)]
         if ours.run_once(Script("load", fill, [_OK] * len(fill))).recorded != len(fill):
             raise SplinterError("the server did not take all objects by the Redis protocol")
         scripts = {"set": redis.set_script(objects), "get": redis.reads(objects, "get", b"GET")}
+        calls = {"call": redis.reads(objects, "call", b"FCALL", b"object", b"1"), "chain": _chain(ring)}
         asked: dict[str, Callable[[], dict[str, float]]] = {}
         for name, script in scripts.items():
             for ending, depth in (("", 1), ("_pipelined", PIPELINE)):
                 wanted = replace(script, pipeline=depth)
                 asked[name + ending] = partial(_ask, session, ours, wanted, partial(_worker_ns, session))
                 asked[f"redis_{name}{ending}"] = partial(_ask, session, theirs, wanted, partial(_process_ns, rival.pid))
+        for name, script in calls.items():
+            asked[name] = partial(_ask, session, ours, script, partial(_worker_ns, session))
+            asked[f"redis_{name}"] = partial(_ask, session, theirs, script, partial(_process_ns, rival.pid))
         found, about = in_turns(asked, bench.count(_ROUNDS)), rival.configuration
         found.settings["rivals"] = {"redis": f"{about['version']}: {about['command']}"}
         return found
+
+
+def _chain(ring: list[bytes]) -> Script:
+    chosen = Objects(_RING).chosen()
+    requests = [redis_lua.fcall("chain", [ring[number]], b"%d" % _STEPS) for number in chosen]
+    return Script("chain", requests, [redis.bulk(ring[(number + _STEPS) % _RING]) for number in chosen])
 
 
 def _connect(session: Session, account: Account) -> socket.socket:

@@ -13,7 +13,6 @@ import ipaddress
 import logging
 import socket
 import struct
-from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -32,7 +31,6 @@ _log = logging.getLogger(__name__)
 _LENGTH = struct.Struct("<I")
 _PIECE_BYTES = limits.RESP_RECEIVE_BYTES - ANSWER_BYTES
 _MESSAGE_BYTES = ASK_BYTES + limits.SOURCE_BYTES_MAX + limits.RESP_RECEIVE_BYTES
-_PER_TENANT = 8  # that are under way for a tenant
 _ENGINE = "PYTHON"
 _SCRIPTS = "redis_scripts"
 _Run = Callable[[dict[Any, Any], str], Awaitable[dict[str, Any]]]  # a request, and from which address
@@ -57,7 +55,6 @@ class RedisFunctions:
 
     def __init__(self, channels: Sequence[socket.socket], run: _Run, libraries: Callable[[int], dict[str, list[str]]]) -> None:
         self._channels, self._run, self._libraries = channels, run, libraries
-        self._asked: Counter[int] = Counter()  # by tenant
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def serve(self) -> None:
@@ -90,10 +87,7 @@ class RedisFunctions:
         number, connection, tenant = int(asked["number"]), int(asked["connection"]), int(asked["tenant"])
         words = _words(message[ASK_BYTES:], int(asked["count"]))
         who = _Asker(tenant, int(asked["token"]), str(ipaddress.IPv4Address(asked["peer"].tobytes())))
-        self._asked[tenant] += 1
         try:
-            if self._asked[tenant] > _PER_TENANT:
-                raise BusyError("too much of this tenant is under way; try again")
             reply = await self._do(words, who)
             text = None if reply is None else encode(reply, int(asked["protocol"]))
         except _Refused as error:
@@ -107,18 +101,14 @@ class RedisFunctions:
         except Exception:
             _log.exception("a question of the Redis protocol failed")
             text = encode(Line("-ERR the server failed; its log tells how"), 2)
-        finally:
-            self._asked[tenant] -= 1
-            if not self._asked[tenant]:
-                del self._asked[tenant]
-        await self._send(channel, number, connection, text)
+        await self._send(channel, number, connection, text, tenant)
 
-    async def _send(self, channel: socket.socket, number: int, connection: int, text: bytes | None) -> None:
+    async def _send(self, channel: socket.socket, number: int, connection: int, text: bytes | None, tenant: int = 0) -> None:
         """Send a reply in pieces; None: the command can be executed now."""
         if text is not None and len(text) > limits.RESP_REPLY_BYTES_MAX:
             text = encode(Line(f"-ERR a reply has at most {limits.RESP_REPLY_BYTES_MAX} bytes"), 2)
         head = np.zeros(1, ANSWER)
-        head["number"], head["connection"], head["is_done"] = number, connection, text is None
+        head["number"], head["connection"], head["is_done"], head["tenant"] = number, connection, text is None, tenant
         whole = text or b""
         loop = asyncio.get_running_loop()
         for start in range(0, max(len(whole), 1), _PIECE_BYTES):

@@ -5,7 +5,9 @@ from __future__ import annotations
 # A command that is not there is answered as Redis answers an unknown one.
 NOT_THERE = {
     "hashes, lists, sets, sorted sets, streams, bits, geo, HyperLogLog": "objects are strings of bytes, so far",
-    "EVAL, EVALSHA, SCRIPT, FUNCTION, FCALL": "code is Python, put in by `splinter install`; not to be called from here yet",
+    "EVAL and SCRIPT LOAD of other scripts than those above": "code is Python: FUNCTION LOAD. Nothing here runs Lua",
+    "FUNCTION DUMP, FLUSH, KILL, RESTORE; SCRIPT FLUSH, KILL": "functions are extensions: `splinter extensions`; the watchdog "
+    "ends what is stuck",
     "SUBSCRIBE, PUBLISH, MONITOR, CLIENT TRACKING": "nothing is pushed to a connection",
     "BLPOP and all that block": "a connection never waits for another's data",
     "FLUSHALL, SWAPDB, MOVE": "a tenant has 65,280 tables; FLUSHDB empties one, `splinter tenant remove` ends all",
@@ -22,6 +24,11 @@ DIFFERENCES = (
     "It is refused as a whole, also for the quota",
     "EXEC is strictly serializable, and never seen in part. It is begun anew by itself when others have changed what it reads",
     "WATCH of a key that is not there does not notice one that was made and deleted again",
+    "A function is an extension: its parameters are the keys and then the arguments, as texts of their kinds. It is a "
+    "transaction by itself, and sees the tables that it names, whatever SELECT says. It may take long: others go on",
+    "FUNCTION LOAD takes Python; FUNCTION LIST does not have the source. A result is a number, a boolean, bytes, nothing, "
+    "or an array of up to 16 numbers and booleans",
+    "FCALL, EVAL, FUNCTION and SCRIPT cannot stand in MULTI, and COMMAND GETKEYS does not tell their keys",
     "DBSIZE, KEYS, SCAN, RANDOMKEY, FLUSHDB, AUTH and HELLO cannot stand in MULTI; a wrong subcommand there is told by EXEC",
     "DBSIZE, KEYS and FLUSHDB go over the whole table, and are no transactions",
     "An object lives for 100 years at most, or for ever; a time beyond is an error",

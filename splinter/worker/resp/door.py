@@ -82,6 +82,7 @@ def open_door(w: int, _: int) -> int:
         Queue(queue).tail = 0
     for tenant in range(limits.TENANTS_MAX):
         store32(door.tenant_connections + tenant * _U32, 0)
+        store32(door.tenant_asks + tenant * _U32, 0)
         store64(door.tenant_bytes + tenant * 8, 0)
     door.call = 0
     door.random = cycles()

@@ -101,7 +101,7 @@ def _function(d: int) -> int:
     if not known and not is_word(at, length, DELETE) and not is_word(at, length, STATS):
         put_subcommand_error(d)
         return 0
-    return CALLS if ask(d, 0, Door(d).argc) else 0
+    return ask(d, Door(d).argc, CALLS)
 
 
 # --- scripts ----------------------------------------------------------------------------------------------------------------
@@ -162,16 +162,16 @@ def _call_script(w: int, d: int, is_text: bool, is_read_only: bool) -> int:
     if not is_text:
         put_line(d, Line.NO_SCRIPT)
         return 0
-    return WAITS if _ask_for(d, script) else 0
+    return _ask_for(d, script)
 
 
 @njit(cache=True)
-def _ask_for(d: int, script: int) -> bool:
-    """Ask the control process to install the extension of a script. False: an error is replied."""
+def _ask_for(d: int, script: int) -> int:
+    """Ask the control process to install the extension of a script, and come again then."""
     name = Argument(Door(d).argv + _NAME_AT * ARGUMENT_BYTES)
     name.address = Script(script).name
     name.length = Script(script).name_length
-    return ask(d, 0, _NAME_AT + 1)
+    return ask(d, _NAME_AT + 1, WAITS)
 
 
 @njit(cache=True)
@@ -210,7 +210,7 @@ def _load_script(w: int, d: int) -> int:
             continue
         is_known = True
         if _find(w, d, told.name, told.name_length) == 0:
-            return WAITS if _ask_for(d, at) else 0
+            return _ask_for(d, at)
     if not is_known:
         put_line(d, Line.NO_LUA)
         return 0

@@ -60,6 +60,7 @@ CONNECTION = np.dtype(
         # What its first command waits for (STATE_WAITS): at most one of the two.
         ("call", "<u8"),  # address of the CALL of the extension that it has invoked; 0: none
         ("ask", "<u8"),  # number of what it has asked the control process; 0: nothing
+        ("ask_bytes", "<u8"),  # of its first command, if that is to be executed again; 0: it is done with
         ("peer", "u1", 16),  # struct sockaddr_in
         ("name_length", "<u8"),
         ("name", "u1", limits.RESP_NAME_BYTES_MAX),
@@ -138,7 +139,7 @@ ASK = np.dtype(
 ASK_BYTES = ASK.itemsize
 # What comes back: pieces of the reply, as it goes to the client, behind this; or ``is_done`` and nothing: the command can be
 # executed now.
-ANSWER = np.dtype([("number", "<u8"), ("connection", "<u8"), ("has_more", "<u4"), ("is_done", "<u4")])
+ANSWER = np.dtype([("number", "<u8"), ("connection", "<u8"), ("has_more", "<u4"), ("is_done", "<u4"), ("tenant", "<u8")])
 ANSWER_BYTES = ANSWER.itemsize
 # A number: the control process was replaced, and what it was asked is lost. In place of a connection: the first ask that is
 # not.
@@ -178,6 +179,7 @@ DOOR = np.dtype(
         ("live", "<u8"),  # connections
         ("strangers_live", "<u8"),  # of them, strangers
         ("tenant_connections", "<u8"),  # address of u32[TENANTS_MAX]
+        ("tenant_asks", "<u8"),  # address of u32[TENANTS_MAX]: what the control process was asked and has not answered
         ("tenant_bytes", "<u8"),  # address of u64[TENANTS_MAX]: what their buffers take
         ("bytes", "<u8"),  # all of them
         ("again", QUEUE),  # connections with input to go on with

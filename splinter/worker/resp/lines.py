@@ -122,7 +122,6 @@ class Line(NumberWithText):
         "-ERR this server runs functions in Python and no scripts in Lua, but for those of common clients: load the function "
         "by FUNCTION LOAD, see the guide docs/how-to/redis.md"
     )  # fmt: skip
-    ASK_BUSY = 106, f"-BUSY the server's control process has too much to do; {_TRY}"
     ASK_LOST = 107, "-ERR the server's control process was replaced meanwhile: look whether it was done"
     ASK_BYTES = 108, f"-ERR a function's source has at most {limits.SOURCE_BYTES_MAX} bytes"
     SCRIPT_TIME = 109, "-ERR invalid expire time in 'set' command"

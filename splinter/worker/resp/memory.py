@@ -36,6 +36,7 @@ _PIECES = {
     "connections": CONNECTION_BYTES * _MOST,
     "free": 4 * _MOST,
     "tenant_connections": 4 * limits.TENANTS_MAX,
+    "tenant_asks": 4 * limits.TENANTS_MAX,
     "tenant_bytes": 8 * limits.TENANTS_MAX,
     "input": limits.RESP_RECEIVE_BYTES,
     "output": OUTPUT_BYTES,

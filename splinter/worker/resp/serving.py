@@ -32,6 +32,7 @@ from splinter.worker.resp.layout import (
     STATE_HELD,
     STATE_OVER,
     STATE_WAITS,
+    WAITS,
 )
 from splinter.worker.resp.lines import Line
 from splinter.worker.resp.parse import argument_at, find_command, is_whole, parse_command
@@ -119,6 +120,8 @@ def _go_through(w: int, d: int, index: int, start: int, length: int) -> None:
             outcome = execute(w, d, entry)
             if outcome == CALLS:
                 at = Parsed(entry).end
+            elif outcome == WAITS:
+                connection.ask_bytes = Parsed(entry).end - at
             if outcome != 0:
                 stops = True
                 break
