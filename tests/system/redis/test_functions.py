@@ -331,7 +331,7 @@ def test_a_call_beyond_its_budget_ends_with_an_error(server: RunningServer) -> N
 
 
 def test_a_tenant_that_is_removed_ends_its_calls(server: RunningServer) -> None:
-    tenant = server.admin().create_tenant()
+    tenant = patient_tenant(server)
     with door_of(server, tenant).connect() as connection:
         load(connection, SPIN)
         connection.send(encode([b"FCALL", b"spin", b"1", b"s", b"%d" % 10**12]))
