@@ -60,7 +60,7 @@ class CompiledExtension:
     first_lookup: FirstLookup  # a hint for the worker
     isolation: Isolation
     kernel: KernelCode
-    library: str = ""  # what ``#!python name=…``, the first line of the source, says; empty: there is none such
+    library: str  # what ``#!python name=…``, the first line of the source, says; empty: there is none such
 
 
 def compile_source(

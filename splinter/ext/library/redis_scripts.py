@@ -111,6 +111,19 @@ def redis_add_to(db: Store, table: u64, key: bytes, by: i64) -> tuple[u64, i64]:
 
 
 @extension
+def redis_raise(db: Store, table: u64, key: bytes, to: i64) -> tuple[u64, i64]:
+    """Set a counter to a greater number; NOTHING where that is not greater."""
+    found = db.get(table, key)
+    if found is not None:
+        is_number, number = number_of(found)
+        if is_number and number >= to:
+            return NOTHING, 0
+    text = buffer(DIGITS_MAX)
+    put_number(db, table, key, to, 0.0, text)
+    return ANSWER, to
+
+
+@extension
 def redis_count(db: Store, table: u64, key: bytes, window: i64, by: i64) -> tuple[u64, i64]:
     """Add to a counter that begins with its first addition, and ends ``window`` seconds later."""
     text = buffer(DIGITS_MAX)

@@ -46,7 +46,8 @@ SCRIPTS = (
     KnownScript("pottery", "Redlock.release", "a4aada0b36710970eedaaaeec4a6b7d8c78c4f80", "redis_release", 2),
     KnownScript("pottery", "Redlock.extend", "ba015a80261b616e7a62d35df0b8e3edbe6c9414", "redis_live_for", 3),
     KnownScript("pottery", "Redlock.locked", "f5f7bd3a3aa4a63c507c1155c5ea1219b350d992", "redis_left", 2),
-    KnownScript("limits", "incr", "628bd136a573a06b346879695681af12ceef300f", "redis_count", 3),
+    KnownScript("pottery", "NextID", "556429c2d8baca516a475ebb22d380cbccae7313", "redis_raise", 2),
+    KnownScript("limits", "incr", "628bd136a573a06b346879695681af12ccef300f", "redis_count", 3),
     KnownScript("limits", "incr before 2", "0d23cf1ccf81ad1452ccf307e1938d99997a6073", "redis_count_one", 2),
     KnownScript("rq", "the scheduler's end", "d44df6e1a0e76df1009084a91af26cc23ac035a9", "redis_release", 2),
 )
