@@ -15,7 +15,7 @@ from tests.support.waiting import wait_for
 HERE, THERE = {"REMOTE_ADDR": "192.0.2.1"}, {"REMOTE_ADDR": "192.0.2.2"}
 
 
-def application(url: str, strategy: str) -> tuple[Flask, Limiter]:
+def application(url: str, strategy: str) -> Flask:
     app = Flask(__name__)
     limiter = Limiter(
         get_remote_address, app=app, storage_uri=url, strategy=strategy, default_limits=["3 per hour"], headers_enabled=True
@@ -35,11 +35,11 @@ def application(url: str, strategy: str) -> tuple[Flask, Limiter]:
     def free() -> str:
         return "free"
 
-    return app, limiter
+    return app
 
 
 def limited(url: str, strategy: str) -> None:
-    app, limiter = application(url, strategy)
+    app = application(url, strategy)
     client = app.test_client()
 
     def asked(path: str, who: Any = HERE) -> tuple[int, str | None]:
