@@ -7,13 +7,16 @@ import os
 import socket
 import struct
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from splinter import limits
 from splinter.client import Client
 from splinter.client.admin import TenantInfo
 from splinter.errors import NoSuchExtensionError
+from splinter.worker.resp.layout import CALL_BYTES
 from tests.support.redis_server import Door, door_of
 from tests.support.resp import BigNumber, Boolean, Connection, Double, Failure, Map, Null, Status, encode
 from tests.support.servers import RunningServer, running_server
@@ -42,6 +45,10 @@ AWAIT = b"""def wait(db: Store, key: bytes) -> u64:
     while not db.exists(0, key):
         turns += 1
     return turns
+"""
+GIVE_WAY = b"""def give_way(db: Store, n: u64) -> u64:
+    yield
+    return n
 """
 LOOK = b"""def look(db: Store, key: bytes) -> bytes:
     found = db.get(0, key)
@@ -306,6 +313,47 @@ def test_others_are_served_while_one_waits(server: RunningServer) -> None:
         assert other.call(b"GET", b"after") == Null("$")
         assert other.call(b"SET", b"end", b"x") == OK
         assert connection.receive() >= 0 and connection.receive() == OK
+
+
+def test_what_calls_hold_while_they_wait_is_given_back(both: tuple[Connection, Client, Door]) -> None:
+    """More calls that wait, one after the other, than a tenant has memory for at the same time."""
+    connection = both[0]
+    load(connection, GIVE_WAY)
+    calls = 2 * limits.RESP_TENANT_BYTES_MAX // CALL_BYTES
+    assert connection.pipeline([[b"FCALL", b"give_way", b"0", b"%d" % number] for number in range(calls)]) == list(range(calls))
+
+
+def test_who_is_gone_is_not_kept_until_its_call_ends(server: RunningServer) -> None:
+    tenant = patient_tenant(server)
+    door = door_of(server, tenant)
+
+    def descriptors() -> int:
+        return sum(len(list(Path(f"/proc/{pid}/fd").iterdir())) for pid in server.worker_pids())
+
+    with door.connect() as connection:
+        load(connection, AWAIT)
+        before = descriptors()
+        gone = door.connect()
+        gone.send(encode([b"FCALL", b"wait", b"1", b"end"]))
+        wait_for(lambda: sum(worker["tasks_live"] for worker in server.admin().stats()["workers"]) == 1, what="the call")
+        gone._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        gone.close()  # with a reset
+        wait_for(lambda: descriptors() == before, what="the end of the connection")
+        assert connection.call(b"SET", b"end", b"x") == OK
+        wait_for(lambda: sum(worker["tasks_live"] for worker in server.admin().stats()["workers"]) == 0, what="its end")
+
+
+def test_time_is_charged_once(server: RunningServer) -> None:
+    """All of a worker's time is somebody's: no tenant has been charged for more than that."""
+    tenant = server.admin().create_tenant()
+    with door_of(server, tenant).connect() as connection:
+        load(connection, SPIN)
+        for _ in range(200):
+            connection.pipeline([[b"FCALL", b"spin", b"1", b"s", b"2500"]] * 50)  # less than a slice each
+    stats = server.admin().stats()
+    busy = sum(worker["busy_ms"] for worker in stats["workers"])
+    charged = sum(sum(each["core_ms"]) for each in stats["tenants"])
+    assert 0 < charged <= busy + len(stats["workers"])  # each is rounded down
 
 
 def test_a_connection_that_ends_leaves_its_call_to_end(both: tuple[Connection, Client, Door]) -> None:
