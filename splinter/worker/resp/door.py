@@ -85,6 +85,7 @@ def open_door(w: int, _: int) -> int:
         store32(door.tenant_asks + tenant * _U32, 0)
         store64(door.tenant_bytes + tenant * 8, 0)
     door.call = 0
+    door.out_at = door.output
     door.random = cycles()
     door.since = now_ns(Worker(w).scratch)
     door.deaf_until = 0

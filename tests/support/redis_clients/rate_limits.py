@@ -20,13 +20,12 @@ FIVE = parse("5/hour")
 
 
 def counted(limiter: Any) -> None:
-    """What both kinds of windows do as long as theirs has not ended."""
+    """What a window does as long as it has not ended."""
     assert limiter.test(FIVE, "user") and limiter.get_window_stats(FIVE, "user").remaining == 5
     assert [limiter.hit(FIVE, "user") for _ in range(3)] == [True] * 3 and limiter.get_window_stats(FIVE, "user").remaining == 2
-    assert not limiter.hit(FIVE, "other", cost=6) and limiter.hit(FIVE, "other", cost=5) and not limiter.test(FIVE, "other")
+    assert limiter.hit(FIVE, "other", cost=5) and not limiter.test(FIVE, "other")
     assert [limiter.test(FIVE, "user"), limiter.hit(FIVE, "user", cost=2), limiter.hit(FIVE, "user")] == [True, True, False]
-    remaining, reset = limiter.get_window_stats(FIVE, "user").remaining, limiter.get_window_stats(FIVE, "user").reset_time
-    assert remaining == 0 and HOUR_SECONDS / 2 < reset - time.time() <= HOUR_SECONDS
+    assert limiter.get_window_stats(FIVE, "user").remaining == 0
     limiter.clear(FIVE, "user")
     assert limiter.hit(FIVE, "user") and not limiter.test(FIVE, "other")
 
@@ -42,6 +41,9 @@ def fixed(url: str, db: Any) -> None:
     storage = storage_from_string(url)
     limiter = FixedWindowRateLimiter(storage)
     assert storage.check()
+    db.flushdb()
+    counted(limiter)
+    assert HOUR_SECONDS / 2 < limiter.get_window_stats(FIVE, "other").reset_time - time.time() <= HOUR_SECONDS
     # A cost beyond the limit counts for fixed windows, so that nothing is left.
     db.flushdb()
     assert not limiter.hit(FIVE, "costly", cost=6) and limiter.get_window_stats(FIVE, "costly").remaining == 0

@@ -17,10 +17,15 @@ from tests.support.resp import Closed, Connection, Failure, ProtocolError, Statu
 from tests.support.servers import RunningServer, running_server
 from tests.support.threads import at_once
 from tests.support.waiting import WAIT_SECONDS, wait_for
-from tests.system.redis.test_functions import AWAIT, SUM, code_of, load, patient_tenant, source
+from tests.system.redis.test_functions import AWAIT, SUM, code_of, load, patient_tenant, source, tasks
 
 OK = Status(b"OK")
 CALLERS, CONNECTIONS = 4, 200
+LATER = b"""def later(db: Store, key: bytes) -> u64:
+    yield
+    db.put(7, key, 1)
+    return 1
+"""
 ENDLESS = b"""def endless(db: Store) -> u64:
     n: u64 = 0
     while True:
@@ -39,10 +44,6 @@ def server() -> Iterator[RunningServer]:
 
 def children_of(pid: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
-def tasks(server: RunningServer) -> int:
-    return sum(worker["tasks_live"] for worker in server.admin().stats()["workers"])
 
 
 def test_a_call_ends_with_its_worker_and_an_invoke_goes_on(server: RunningServer) -> None:
@@ -151,6 +152,30 @@ def test_many_calls_that_wait_are_bounded_and_others_go_on(server: RunningServer
         for each in connections:
             each.close()
     wait_for(lambda: tasks(server) == 0, what="the end of all tasks")
+
+
+def test_a_call_that_has_waited_tells_nothing_that_is_not_on_the_disk(tmp_path: Path) -> None:
+    options = ["--redis-port", "0", "--cores", "0", "--data", str(tmp_path), "--durability", "always"]
+    with running_server(f"t{os.getpid()}xrv", "udp", *options) as server:
+        tenant, another = server.admin().create_tenant(), server.admin().create_tenant(durability="none")
+
+        def commands() -> int:
+            return int(server.admin().stats()["workers"][0]["redis_commands"])
+
+        with door_of(server, tenant).connect() as connection, door_of(server, another).connect() as other:
+            load(connection, LATER)
+            (logger,) = server.children("splinter-disk")
+            os.kill(logger, signal.SIGSTOP)
+            before = commands()
+            connection.send(encode([b"FCALL", b"later", b"1", b"k"]))
+            wait_for(lambda: commands() > before, what="the end of the call")
+            assert other.call(b"ECHO", b"x") == b"x"  # behind it, so a reply would have been sent
+            connection._socket.setblocking(False)
+            with pytest.raises(BlockingIOError):
+                connection.receive()
+            os.kill(logger, signal.SIGCONT)
+            connection._socket.settimeout(WAIT_SECONDS)
+            assert connection.receive() == 1
 
 
 def test_what_a_call_has_told_is_on_the_disk(tmp_path: Path) -> None:
