@@ -119,6 +119,7 @@ def _module(programs: Sequence[Program], functions: list[ir.Function], form: For
                 first_lookup=first_lookup(function),
                 isolation=program.isolation,
                 kernel=KernelCode(),
+                library="",
                 form=form,
                 dead=dead,
                 dead_outputs=outputs,
