@@ -13,10 +13,9 @@ from numba import njit
 from splinter import limits
 from splinter.native import libc
 from splinter.native.atomics import copy_bytes, cycles, load32, move_bytes, store32
-from splinter.worker.layout import TENANT_COUNTERS_BYTES
-from splinter.worker.records import Counters, TenantCounters, Worker
+from splinter.worker.records import Counters, Worker
 from splinter.worker.resp.buffers import append
-from splinter.worker.resp.connections import answer, end, go_on
+from splinter.worker.resp.connections import answer, count_late, end, go_on
 from splinter.worker.resp.isolated import WAIT, argument
 from splinter.worker.resp.layout import (
     ANSWER_BYTES,
@@ -113,7 +112,7 @@ def _take_piece(w: int, d: int, index: int, address: int, length: int, has_more:
         return
     connection.ask = 0
     _drop_command(c)
-    _count(w, c)
+    count_late(w, c)
     answer(w, d, index)
 
 
@@ -133,14 +132,6 @@ def _drop_command(c: int) -> None:
         connection.input_length = connection.input_length - size
         move_bytes(connection.input, connection.input + size, connection.input_length)
         connection.ask_bytes = 0
-
-
-@njit(cache=True)
-def _count(w: int, c: int) -> None:
-    connection, worker = Connection(c), Worker(w)
-    connection.commands = connection.commands + 1
-    Counters(w).redis_commands += 1
-    TenantCounters(worker.tenant_counters + connection.tenant * TENANT_COUNTERS_BYTES).requests += 1
 
 
 @njit(cache=True)
@@ -165,5 +156,5 @@ def _tell_lost(w: int, d: int, first: int) -> None:
             continue
         door.out_at = door.output
         put_line(d, Line.ASK_LOST)
-        _count(w, c)
+        count_late(w, c)
         answer(w, d, index)

@@ -19,11 +19,10 @@ from splinter.native.atomics import copy_bytes, load8, load64, store64
 from splinter.store.outcomes import EFFECT_NONE
 from splinter.store.records import LogRing
 from splinter.wire import Opcode
-from splinter.worker.layout import TENANT_COUNTERS_BYTES
-from splinter.worker.records import Counters, Extension, Frame, Header, TenantCounters, Worker
+from splinter.worker.records import Extension, Frame, Header, Worker
 from splinter.worker.reply import HEADER_BYTES, PENDING
 from splinter.worker.resp.buffers import count_bytes
-from splinter.worker.resp.connections import answer
+from splinter.worker.resp.connections import answer, count_late
 from splinter.worker.resp.errors import put_end
 from splinter.worker.resp.isolated import WAIT, argument
 from splinter.worker.resp.layout import CALL_ARGUMENTS_BYTES, CALL_BYTES, CALL_HEAD_BYTES, CALLS, STATE_WAITS
@@ -109,9 +108,7 @@ def end_call(w: int, t: int) -> int:
             if frame.writes != 0 or frame.effect != EFFECT_NONE:
                 connection.position = LogRing(worker.log).tail
             connection.sequence = max(connection.sequence, worker.shown)
-        connection.commands = connection.commands + 1
-        Counters(w).redis_commands += 1
-        TenantCounters(worker.tenant_counters + tenant * TENANT_COUNTERS_BYTES).requests += 1
+        count_late(w, c)
         answer(w, d, index)
     count_bytes(d, tenant, -CALL_BYTES)
     if door.call == 0:

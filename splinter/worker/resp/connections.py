@@ -11,7 +11,8 @@ from splinter.store.accounts import account_of
 from splinter.store.layout import DURABILITY_ALWAYS
 from splinter.store.records import Account
 from splinter.worker.durable import ask_for_connections, is_durable
-from splinter.worker.records import Counters, Worker
+from splinter.worker.layout import TENANT_COUNTERS_BYTES
+from splinter.worker.records import Counters, TenantCounters, Worker
 from splinter.worker.resp.buffers import append, change_payer, drop_all, drop_output, drop_queued, drop_walk, drop_watched
 from splinter.worker.resp.layout import (
     EPOLL_CTL_ADD,
@@ -348,6 +349,15 @@ def answer(w: int, d: int, index: int) -> None:
             want(d, index, EPOLLIN)
     if connection.state & STATE_OVER != 0:
         end(w, d, index)
+
+
+@njit(cache=True)
+def count_late(w: int, c: int) -> None:
+    """A command has been answered behind its turn."""
+    connection, worker = Connection(c), Worker(w)
+    connection.commands = connection.commands + 1
+    Counters(w).redis_commands += 1
+    TenantCounters(worker.tenant_counters + connection.tenant * TENANT_COUNTERS_BYTES).requests += 1
 
 
 @njit(cache=True)

@@ -180,6 +180,19 @@ def put_boolean(d: int, value: bool) -> None:
 
 
 @njit(cache=True)
+def _put_text(d: int, kind: int, text: int, length: int) -> None:
+    """A line of a first byte and a text; in RESP2 the text as a bulk string."""
+    if Door(d).protocol < 3:
+        put_bulk(d, text, length)
+    elif has_room(d, length + 3):
+        door = Door(d)
+        store8(door.out_at, kind)
+        copy_bytes(door.out_at + 1, text, length)
+        store16(door.out_at + 1 + length, _CRLF)
+        door.out_at = door.out_at + length + 3
+
+
+@njit(cache=True)
 def put_double(d: int, value: float) -> None:
     """A real number; in RESP2 as a bulk string."""
     door = Door(d)
@@ -192,13 +205,7 @@ def put_double(d: int, value: float) -> None:
         length = 0
         while load8(text + length) != 0:
             length += 1
-    if door.protocol < 3:
-        put_bulk(d, text, length)
-    elif has_room(d, length + 3):
-        store8(door.out_at, DOUBLE)
-        copy_bytes(door.out_at + 1, text, length)
-        store16(door.out_at + 1 + length, _CRLF)
-        door.out_at = door.out_at + length + 3
+    _put_text(d, DOUBLE, text, length)
 
 
 @njit(cache=True)
@@ -208,14 +215,7 @@ def put_big_number(d: int, word: int) -> None:
     text, tens = door.value, shift_right(word, 1) // 5
     end = put_digits(text, tens)
     store8(end, _ZERO + word - tens * 10)
-    length = end + 1 - text
-    if door.protocol < 3:
-        put_bulk(d, text, length)
-    elif has_room(d, length + 3):
-        store8(door.out_at, BIG)
-        copy_bytes(door.out_at + 1, text, length)
-        store16(door.out_at + 1 + length, _CRLF)
-        door.out_at = door.out_at + length + 3
+    _put_text(d, BIG, text, end + 1 - text)
 
 
 @njit(cache=True)
