@@ -56,6 +56,7 @@ class RedisFunctions:
     def __init__(self, channels: Sequence[socket.socket], run: _Run, libraries: Callable[[int], dict[str, list[str]]]) -> None:
         self._channels, self._run, self._libraries = channels, run, libraries
         self._tasks: set[asyncio.Task[None]] = set()
+        self._sending = {channel.fileno(): asyncio.Lock() for channel in channels}  # the loop wakes one who waits for a socket
 
     async def serve(self) -> None:
         """Answer until cancelled. Who has asked a predecessor is told that it is gone."""
@@ -113,8 +114,9 @@ class RedisFunctions:
         loop = asyncio.get_running_loop()
         for start in range(0, max(len(whole), 1), _PIECE_BYTES):
             head["has_more"] = start + _PIECE_BYTES < len(whole)
-            with contextlib.suppress(ConnectionError):  # the server ends
-                await loop.sock_sendall(channel, head.tobytes() + whole[start : start + _PIECE_BYTES])
+            async with self._sending[channel.fileno()]:
+                with contextlib.suppress(ConnectionError):  # the server ends
+                    await loop.sock_sendall(channel, head.tobytes() + whole[start : start + _PIECE_BYTES])
 
     # --- what is asked ----------------------------------------------------------------------------------------------
 

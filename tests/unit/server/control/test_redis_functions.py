@@ -18,7 +18,7 @@ from splinter.native.clock import read_ticks
 from splinter.server.control.redis_functions import RedisFunctions
 from splinter.server.control.redis_replies import Fields, Line, encode
 from splinter.worker.resp.layout import ANSWER, ANSWER_BYTES, ANSWER_LOST, ASK
-from tests.support.waiting import WAIT_SECONDS
+from tests.support.waiting import WAIT_SECONDS, wait_for
 
 KNOWN = {"lib": ["one", "two"], "other": ["three"]}
 SOURCE = b"#!python name=lib\nfrom splinter.ext import extension\n\n@extension\ndef one(db):\n    pass\n"
@@ -164,6 +164,26 @@ def test_a_long_reply_comes_in_pieces_and_one_that_is_too_long_is_an_error() -> 
     served(desk, talk, many)
     assert len(found[0]) > 10 * limits.RESP_RECEIVE_BYTES and found[0].startswith(b"*2000\r\n")
     assert found[0].count(b"function_1999\r\n") == 1
+
+
+def test_replies_that_do_not_fit_the_channel_at_once_all_come() -> None:
+    """Many of them wait for the worker to read."""
+    many = {f"library_{number}": [f"function_{number}"] for number in range(3_000)}
+    desk, found = Desk(), dict.fromkeys(range(20, 28), b"")
+
+    def talk() -> None:
+        desk.ours.recv(1 << 20)
+        for number in found:
+            desk.ours.send(ask(number, b"FUNCTION", b"LIST"))
+        wait_for(lambda: len(desk.asked) == len(found), what="all questions being answered")
+        left = set(found)
+        while left:
+            head, text = answer(desk.ours.recv(1 << 20))
+            found[int(head["number"])] += text
+            left -= set() if head["has_more"] else {int(head["number"])}
+
+    served(desk, talk, many)
+    assert len(set(found.values())) == 1 and found[20].startswith(b"*3000\r\n") and found[20].count(b"function_2999\r\n") == 1
 
 
 def test_values_are_written_in_either_protocol() -> None:
