@@ -239,7 +239,7 @@ def test_install_by_name(server: RunningServer, tenant: TenantInfo, tmp_path: Pa
 def test_examples_of_the_documentation(side: ServerSide) -> None:
     page = (Path(__file__).parents[3] / "docs/reference/library.md").read_text()
     examples = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
-    assert len(examples) == 8
+    assert len(examples) == 9
     for example in examples:
         exec(compile(example, "docs/reference/library.md", "exec"), {"db": side.client})
     for name in library.NAMES:

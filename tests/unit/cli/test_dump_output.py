@@ -8,6 +8,7 @@ import resource
 import signal
 import tempfile
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,15 @@ def test_a_file_gets_its_name_when_it_is_whole(tmp_path: Path):
     assert sorted(tmp_path.iterdir()) == [file, link] and link.is_symlink()
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """SIGINT raises, as in a command; who runs the tests may have it end the process, or ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_who_is_interrupted_while_the_file_is_made_leaves_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     make = tempfile.mkstemp
 
