@@ -345,7 +345,7 @@ def test_who_is_gone_is_not_kept_until_its_call_ends(server: RunningServer) -> N
         wait_for(lambda: tasks(server) == 1, what="the call")
         gone._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         gone.close()  # with a reset
-        wait_for(lambda: descriptors() == before, what="the end of the connection")
+        wait_for(lambda: descriptors() <= before, what="the end of the connection")  # others may end, too
         others = [door.connect() for _ in range(8)]  # one of them has its place
         assert connection.call(b"SET", b"end", b"x") == OK
         wait_for(lambda: tasks(server) == 0, what="its end")
