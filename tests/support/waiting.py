@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -17,3 +18,13 @@ def wait_for(condition: Callable[[], T], seconds: float = WAIT_SECONDS, what: st
         assert time.monotonic() < deadline, f"{what} did not come true within {seconds} s"
         time.sleep(0.002)  # between two looks, so that what is waited for gets the CPU; the deadline decides
     return value
+
+
+async def wait_until(
+    condition: Callable[[], Awaitable[object]], seconds: float = WAIT_SECONDS, what: str = "the condition"
+) -> None:
+    """The same on an event loop, which goes on meanwhile."""
+    deadline = time.monotonic() + seconds
+    while not await condition():
+        assert time.monotonic() < deadline, f"{what} did not come true within {seconds} s"
+        await asyncio.sleep(0.002)  # as above

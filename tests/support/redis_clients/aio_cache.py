@@ -10,6 +10,8 @@ from aiocache import Cache, cached, multi_cached
 from aiocache.serializers import PickleSerializer
 from redis.asyncio.connection import parse_url
 
+from tests.support.waiting import wait_until
+
 LONG_SECONDS = 300
 
 
@@ -24,9 +26,12 @@ def made(url: str, namespace: str | None, **options: Any) -> Any:
 
 
 async def gone(cache: Any, key: str) -> None:
-    """Returns when the key is not there; the test's own limit of time ends what waits in vain."""
-    while await cache.exists(key):
-        await asyncio.sleep(0.002)
+    """Returns when the key is not there."""
+
+    async def is_gone() -> bool:
+        return not await cache.exists(key)
+
+    await wait_until(is_gone, what="the end of a key")
 
 
 async def values(cache: Any) -> None:

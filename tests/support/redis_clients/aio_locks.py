@@ -11,6 +11,7 @@ from aiocache import cached_stampede
 from aiocache.lock import OptimisticLock, OptimisticLockError, RedLock
 
 from tests.support.redis_clients.aio_cache import LONG_SECONDS, gone, left, made
+from tests.support.waiting import wait_until
 
 CROWD = 10
 SHORT_SECONDS = 0.02
@@ -29,9 +30,12 @@ class Waiting:
         monkeypatch.setattr(RedLock, "_wait_for_release", counted)
 
     async def all_others(self) -> None:
-        """Returns when all of the crowd but one wait; the test's own limit of time ends what waits in vain."""
-        while self._count < CROWD - 1:
-            await asyncio.sleep(0.002)
+        """Returns when all of the crowd but one wait."""
+
+        async def do_wait() -> bool:
+            return self._count >= CROWD - 1
+
+        await wait_until(do_wait, what="a crowd that waits")
 
 
 async def crowd(cache: Any) -> None:

@@ -11,6 +11,8 @@ from redis.asyncio import Redis
 from redis.asyncio.lock import Lock
 from redis.exceptions import LockError, LockNotOwnedError
 
+from tests.support.waiting import wait_until
+
 LONG_SECONDS = 300
 SHORT_SECONDS = 0.02
 TASKS, ADDITIONS = 4, 25
@@ -31,9 +33,12 @@ class Trying(Lock):
 
 
 async def free(lock: Any) -> None:
-    """Returns when nobody has the lock; the test's own limit of time ends what waits in vain."""
-    while await lock.locked():
-        await asyncio.sleep(0.002)
+    """Returns when nobody has the lock."""
+
+    async def is_free() -> bool:
+        return not await lock.locked()
+
+    await wait_until(is_free, what="the end of a lock")
 
 
 async def taken_by_two(db: Any) -> None:
