@@ -31,6 +31,7 @@ from splinter.native.atomics import (
     store32_release,
     store64,
 )
+from splinter.native.clock import SECOND_NS, now_ns
 from splinter.worker.requests import handle
 from splinter.worker.turn import begin_turn
 
@@ -57,8 +58,8 @@ WAITING = np.dtype([("left", "<u4"), ("pad", "u1", 60)])  # futex: processes tha
 _MESSAGE_HEADER_BYTES = 2 * _WORD
 MESSAGE_BYTES_MAX = _MESSAGE_HEADER_BYTES + RX_BATCH * (_WORD + PACKET_BYTES)
 
-_SYS_FUTEX = {"x86_64": 202, "aarch64": 98}.get(platform.machine(), _NONE)
-_FUTEX_WAIT, _FUTEX_WAKE = 0, 1
+SYS_FUTEX = {"x86_64": 202, "aarch64": 98}.get(platform.machine(), _NONE)
+FUTEX_WAIT, FUTEX_WAKE = 0, 1
 _function: Any = types.ExternalFunction
 _syscall = _function("syscall", types.int64(*[types.int64] * 7))
 _write: Callable[[int, int, int], int] = _function("write", types.int64(types.int32, types.int64, types.int64))
@@ -66,18 +67,18 @@ _write: Callable[[int, int, int], int] = _function("write", types.int64(types.in
 
 def available() -> bool:
     """Whether this machine's futex system call is known."""
-    return _SYS_FUTEX != _NONE
+    return SYS_FUTEX != _NONE
 
 
 @njit(cache=True)
 def _futex_wait(word: int, value: int, timespec: int) -> None:
     """Sleep while the 32-bit word is ``value``; ``timespec`` bounds it, 0: for ever."""
-    _syscall(_SYS_FUTEX, word, _FUTEX_WAIT, value, timespec, 0, 0)
+    _syscall(SYS_FUTEX, word, FUTEX_WAIT, value, timespec, 0, 0)
 
 
 @njit(cache=True)
 def _futex_wake(word: int) -> None:
-    _syscall(_SYS_FUTEX, word, _FUTEX_WAKE, 1, 0, 0, 0)
+    _syscall(SYS_FUTEX, word, FUTEX_WAKE, 1, 0, 0, 0)
 
 
 @njit(cache=True)
@@ -105,8 +106,12 @@ def tenant_on_box(w: int, box: int, waiting: int) -> None:
 
 
 @njit(cache=True)
-def hand_over_boxes(boxes: int, waiting: int, timespec: int, groups: Any, packets: int, lengths: int) -> bool:
-    """Have the tenants' processes answer a batch; False when they did not within the time of ``timespec``."""
+def hand_over_boxes(boxes: int, waiting: int, wait: Any, groups: Any, packets: int, lengths: int) -> bool:
+    """Have the tenants' processes answer a batch; False when none did for as long as ``wait`` says.
+
+    ``wait``: addresses of a timespec of whole seconds and of scratch memory for the clock.
+    """
+    timespec, clock = wait
     active, first, following = groups
     store32_release(waiting, len(active))
     for tenant in active:
@@ -120,13 +125,16 @@ def hand_over_boxes(boxes: int, waiting: int, timespec: int, groups: Any, packet
         store32(box + _B_COUNT, count)
         store32_release(box + _B_WORD, load32(box + _B_WORD) + 1)
         _futex_wake(box + _B_WORD)
-    left = load32_acquire(waiting)
+    left, wait_ns = load32_acquire(waiting), load64(timespec) * SECOND_NS
+    deadline = now_ns(clock) + wait_ns
     while left != 0:
+        # What ends a wait may be the last batch's waker, which had counted down and had not got to its call: not the time.
         _futex_wait(waiting, left, timespec)
-        now = load32_acquire(waiting)
-        if now == left:
+        before, left = left, load32_acquire(waiting)
+        if left != before:
+            deadline = now_ns(clock) + wait_ns
+        elif now_ns(clock) >= deadline:
             return False
-        left = now
     for tenant in active:
         box = boxes + tenant * BOX_BYTES
         count, k = 0, first[tenant]
