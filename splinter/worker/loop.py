@@ -42,7 +42,7 @@ from splinter.worker.stages import IDLE, PARSE, PREFETCH, RECYCLE, REPLY, SERVE,
 from splinter.worker.steal import is_sibling_busy
 from splinter.worker.tasks.ending import refuse_task
 from splinter.worker.tasks.fair import begin_slices, pick
-from splinter.worker.tasks.layout import CALL, TASK_BYTES, TASK_REFUSED
+from splinter.worker.tasks.layout import CALL_CHUNK, TASK_BYTES, TASK_REFUSED
 from splinter.worker.tasks.pool import take_over_tasks
 from splinter.worker.tasks.records import Task
 from splinter.worker.tasks.review import ENDED_PER_TURN, next_to_end
@@ -151,7 +151,7 @@ def take_over(w: int, find: Find, has_left: HasLeft, put: Put, send: Send, flush
 @njit(forceinline=True)
 def _end(w: int, t: int, reply: int, end: End) -> None:
     """Have the reply of a task that ended sent by the way that it came."""
-    if Task(t).chunk & CALL != 0:
+    if Task(t).chunk & CALL_CHUNK != 0:
         call_resume(Door(Worker(w).door).end_call, w, t)
     else:
         end(w, t, reply)

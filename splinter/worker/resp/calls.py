@@ -46,7 +46,7 @@ from splinter.worker.resp.replies import (
 )
 from splinter.worker.resp.scripts import Answers
 from splinter.worker.tasks.invoke import invoke
-from splinter.worker.tasks.layout import CALL
+from splinter.worker.tasks.layout import CALL_CHUNK
 from splinter.worker.tasks.pool import end_task
 from splinter.worker.tasks.records import Task
 
@@ -75,7 +75,7 @@ def call(w: int, d: int, record: int, name: int, name_length: int, is_script: bo
             put_line(d, Line.UNREAD)
         return 0
     header = at + CALL_HEAD_BYTES
-    if invoke(w, header, CALL | door.index, record) == PENDING:
+    if invoke(w, header, CALL_CHUNK | door.index, record) == PENDING:
         door.call = 0
         connection.call = at
         connection.state = connection.state | STATE_WAITS

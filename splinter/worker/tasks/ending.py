@@ -16,7 +16,7 @@ from splinter.worker.kill_points import WorkerPoint, worker_point
 from splinter.worker.records import Counters, Frame, Worker
 from splinter.worker.reply import PENDING, body_bytes_max, refuse, reply_outcome
 from splinter.worker.tasks.commit import begin_anew, commit_task
-from splinter.worker.tasks.layout import CALL, TASK_REPLYING
+from splinter.worker.tasks.layout import CALL_CHUNK, TASK_REPLYING
 from splinter.worker.tasks.once import reply_recorded, settle_task
 from splinter.worker.tasks.records import ExtensionCounters, Task
 
@@ -115,7 +115,7 @@ def _outcome(w: int, t: int, ended: int) -> tuple[int, int, int, int, int, int]:
     if kind == ResultKind.SCALAR:
         return Outcome.SCALAR, Status.OK, 0, frame.result, 0, 0
     length = frame.result_length if kind == ResultKind.BYTES else 0
-    if length > (body_bytes_max(w, task.header) if task.chunk & CALL == 0 else limits.VALUE_BYTES_MAX):
+    if length > (body_bytes_max(w, task.header) if task.chunk & CALL_CHUNK == 0 else limits.VALUE_BYTES_MAX):
         return Outcome.STATUS, Status.REPLY_TOO_LARGE, 0, 0, 0, 0
     if length > 0:
         return Outcome.BODY, Status.OK, 0, 0, frame.result, length

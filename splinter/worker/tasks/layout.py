@@ -16,7 +16,7 @@ TASK_FREE, TASK_READY, TASK_RUNNING, TASK_REPLYING, TASK_REFUSED = range(5)
 NO_CHUNK = 1 << 62  # in place of a chunk; no queue's, and no number of one
 # In place of a chunk, with the number of a connection: the invoke came by the Redis protocol. Its packet is the process's own,
 # so the task goes with the worker, and with it the connection that waits for it.
-CALL = 1 << 61
+CALL_CHUNK = 1 << 61
 
 # One task: an invocation under way. Writer: the worker; after its death the supervisor, until the successor starts.
 TASK = np.dtype(
@@ -27,8 +27,8 @@ TASK = np.dtype(
         ("code", "<u8"),  # address of the extension's resume()
         ("header", "<u8"),  # address of the request's header; the packet's chunk is the task's until the reply
         ("epoch", "<u8"),  # store epoch when it started
-        # XDP: UMEM address of the frame's first byte; UDP: chunk number; NO_CHUNK: it is of a BATCH; CALL | a connection's
-        # number
+        # XDP: UMEM address of the frame's first byte; UDP: chunk number; NO_CHUNK: it is of a BATCH; CALL_CHUNK | number of a
+        # connection
         ("chunk", "<u8"),
         ("yields", "<u4"),  # so far
         ("pad", "<u4"),

@@ -4,7 +4,7 @@
 state    found                                 becomes
 ======== ===================================== ==============================================================
 READY    at a yield point                      goes on in the successor
-any      it is a CALL                          free: the connection ended with the worker, and so did its packet
+any      its chunk is CALL_CHUNK               free: the connection ended with the worker, and so did its packet
 RUNNING  it is of a BATCH                      free: the client asks for the packet again. One to blame is then to come alone
 REPLYING it is of a BATCH                      the same
 RUNNING  the worker was killed as stuck in it  refused with KILLED
@@ -19,7 +19,7 @@ REFUSED  the reply is in the TX ring           free
 REFUSED  otherwise                             stays: the next successor answers it
 ======== ===================================== ==============================================================
 
-For one of a BATCH and for a CALL the first crash decides: nothing would count a second try.
+For one of a BATCH and for a connection's call the first crash decides: nothing would count a second try.
 
 On the UDP transport nobody can tell whether a reply was sent; a client that gets a second one ignores it.
 """
@@ -37,7 +37,7 @@ from splinter.worker.chunks import is_unanswered
 from splinter.worker.records import Frame, Worker
 from splinter.worker.replay import has_written
 from splinter.worker.tasks.layout import (
-    CALL,
+    CALL_CHUNK,
     TASK_BYTES,
     TASK_FREE,
     TASK_READY,
@@ -100,7 +100,7 @@ def blamed_task(w: int, stuck: bool, crashed: bool) -> int:
         return 0
     task = Task(t)
     state = task.state
-    has_tried = task.restarts >= limits.TASK_RESTARTS_MAX or task.chunk >= CALL
+    has_tried = task.restarts >= limits.TASK_RESTARTS_MAX or task.chunk >= CALL_CHUNK
     if state == TASK_RUNNING and (stuck or (crashed and has_tried)):
         return t
     return t if state == TASK_REPLYING and (stuck or crashed) else 0
@@ -113,7 +113,7 @@ def _recover_task(w: int, t: int, blamed: int) -> int:
     state = task.state
     if state == TASK_FREE:
         return OTHERWISE
-    if task.chunk >= CALL:  # or NO_CHUNK
+    if task.chunk >= CALL_CHUNK:  # or NO_CHUNK
         return _free(t)
     if state == TASK_READY:
         return GOES_ON

@@ -13,7 +13,7 @@ from splinter.errors import Status
 from splinter.ext.compile import CompiledExtension, compile_source
 from splinter.wire import Header, Opcode
 from splinter.worker.requests import handle
-from splinter.worker.tasks.layout import CALL, NO_CHUNK, TASK_FREE, TASK_READY, TASK_REPLYING, TASK_RUNNING
+from splinter.worker.tasks.layout import CALL_CHUNK, NO_CHUNK, TASK_FREE, TASK_READY, TASK_REPLYING, TASK_RUNNING
 from splinter.worker.tasks.recovery import blamed_task, recover_tasks
 from tests.support.batches import Answer, One, answers
 from tests.support.counting import COUNT
@@ -240,7 +240,7 @@ def test_time_of_an_extension_is_its_own(worker: WorkerInProcess, send: Sender):
 
 @pytest.mark.parametrize("state", [TASK_RUNNING, TASK_REPLYING])
 @pytest.mark.parametrize(("is_stuck", "has_crashed"), [(True, False), (False, True), (False, False)])
-@pytest.mark.parametrize("chunk", [NO_CHUNK, CALL | 5], ids=["batched", "a call"])
+@pytest.mark.parametrize("chunk", [NO_CHUNK, CALL_CHUNK | 5], ids=["batched", "a call"])
 def test_it_goes_with_its_worker_and_is_to_blame_for_a_crash_at_once(
     worker: WorkerInProcess, send: Sender, state: int, is_stuck: bool, has_crashed: bool, chunk: int
 ):
@@ -263,7 +263,7 @@ def test_a_call_that_waits_goes_with_its_worker(worker: WorkerInProcess, send: S
     """An invoke by a packet would go on; this one's packet, and the connection, are gone."""
     memory = worker._memory
     task = memory.tasks[memory.free_tasks()[-1] :][:1]
-    task["state"], task["chunk"] = TASK_READY, CALL | 5
+    task["state"], task["chunk"] = TASK_READY, CALL_CHUNK | 5
     assert recover_tasks(worker.address, 0) == (0, 0, 0)
     assert task["state"][0] == TASK_FREE
 
