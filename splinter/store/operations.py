@@ -81,16 +81,24 @@ def store_find_at(store: int, tenant: int, table: int, key: int, key_length: int
 
 
 @njit(cache=True, forceinline=True)
-def store_prefetch(store: int, tenant: int, table: int, key: int, key_length: int) -> int:
-    """Ask for the cache line that a look-up will need first; returns the key's hash for whoever looks it up."""
-    hashed = store_hash(store, identity_of(tenant, table, key_length), key, key_length)
+def store_key_hash(store: int, tenant: int, table: int, key: int, key_length: int) -> int:
+    """A key's hash, for :func:`store_prefetch` and for whoever looks it up."""
+    return store_hash(store, identity_of(tenant, table, key_length), key, key_length)
+
+
+@njit(cache=True, forceinline=True)
+def store_prefetch(store: int, hashed: int) -> None:
+    """Ask for the cache line that a look-up of a key needs first.
+
+    Ask for those of many keys in a row, with nothing between: each is a page that the processor has to find first, and that it
+    looks for several at a time only if they stand close together.
+    """
     prefetch_bucket(store, hashed)
-    return hashed
 
 
 @njit(cache=True, forceinline=True)
 def store_prefetch_object(store: int, hashed: int) -> None:
-    """Ask for the object of a key whose bucket :func:`store_prefetch` has asked for a while ago."""
+    """Ask for the object of a key whose bucket :func:`store_prefetch` has asked for."""
     prefetch_object(store, hashed)
 
 

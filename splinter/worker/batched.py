@@ -19,7 +19,7 @@ from splinter import limits
 from splinter.errors import Status
 from splinter.ext.abi import MAY_WRITE
 from splinter.native.atomics import copy_bytes, load64, store64
-from splinter.store.operations import store_prefetch, store_prefetch_object
+from splinter.store.operations import store_key_hash, store_prefetch, store_prefetch_object
 from splinter.wire import (
     ANSWER,
     BATCH_NAMES_VERSION,
@@ -133,14 +133,16 @@ def _look_ahead(w: int, header: int, at: int, end: int) -> tuple[int, int]:
             return Status.BAD_LENGTH, 0
         hashed = 0
         if batched.key_length != 0 and batched.opcode != Opcode.INVOKE:
-            hashed = store_prefetch(store, tenant, batched.table, key, batched.key_length)
+            hashed = store_key_hash(store, tenant, batched.table, key, batched.key_length)
         store64(hashes + requests * 8, hashed)
         requests += 1
         at = key + size
     for number in range(requests):
-        hashed = load64(hashes + number * 8)
-        if hashed != 0:
-            store_prefetch_object(store, hashed)
+        if load64(hashes + number * 8) != 0:
+            store_prefetch(store, load64(hashes + number * 8))
+    for number in range(requests):
+        if load64(hashes + number * 8) != 0:
+            store_prefetch_object(store, load64(hashes + number * 8))
     return Status.OK, requests
 
 

@@ -14,7 +14,7 @@ from splinter import limits
 from splinter.ext.abi import NO_PARAMETER, FirstKey
 from splinter.native.atomics import less_unsigned, load32, load64
 from splinter.store.objects import object_value
-from splinter.store.operations import store_find, store_prefetch, store_prefetch_object
+from splinter.store.operations import store_find, store_key_hash, store_prefetch, store_prefetch_object
 from splinter.wire import Opcode
 from splinter.worker.layout import BATCH_BYTES, OPCODES
 from splinter.worker.records import Extension, Header, Packet, Worker
@@ -43,7 +43,7 @@ def note_request(w: int, entry: int, header: int, length: int, received: int) ->
     packet.hashed = 0
     if received < _LOOK_AHEAD_FROM or packet.tenant == 0:  # who cannot be has no account to look into
         return 0
-    hashed = _ask_for_key(Worker(w).store, header, length)
+    hashed = _key_hash(Worker(w).store, header, length)
     packet.hashed = hashed
     return 1 if hashed != 0 and request.opcode == Opcode.INVOKE else 0
 
@@ -57,16 +57,22 @@ def look_ahead(w: int, received: int, invokes: int) -> None:
     store, batch = worker.store, worker.batch
     end = batch + received * BATCH_BYTES
     for entry in range(batch, end, BATCH_BYTES):
-        packet = Packet(entry)
-        if packet.hashed != 0:
-            store_prefetch_object(store, packet.hashed)
+        if Packet(entry).hashed != 0:
+            store_prefetch(store, Packet(entry).hashed)
+    for entry in range(batch, end, BATCH_BYTES):
+        if Packet(entry).hashed != 0:
+            store_prefetch_object(store, Packet(entry).hashed)
     if invokes == 0:
         return
     for entry in range(batch, end, BATCH_BYTES):
         packet = Packet(entry)
         hashed, header = packet.hashed, packet.header
         if hashed != 0 and Header(header).opcode == Opcode.INVOKE:
-            packet.hashed = _ask_for_first_get(store, entry, header, hashed)
+            packet.hashed = _first_get_hash(store, entry, header, hashed)
+    for entry in range(batch, end, BATCH_BYTES):
+        packet = Packet(entry)
+        if packet.record != 0 and packet.hashed != 0:
+            store_prefetch(store, packet.hashed)
     for entry in range(batch, end, BATCH_BYTES):
         packet = Packet(entry)
         if packet.record != 0 and packet.hashed != 0:
@@ -74,8 +80,8 @@ def look_ahead(w: int, received: int, invokes: int) -> None:
 
 
 @njit(cache=True, forceinline=True)
-def _ask_for_key(store: int, header: int, length: int) -> int:
-    """Ask for the bucket of a request's key, or of its extension's name. Returns the hash, or 0."""
+def _key_hash(store: int, header: int, length: int) -> int:
+    """The hash of a request's key, or of its extension's name; or 0."""
     if length < HEADER_BYTES:
         return 0
     request = Header(header)
@@ -88,12 +94,12 @@ def _ask_for_key(store: int, header: int, length: int) -> int:
         table = limits.TABLE_EXTENSIONS
     else:
         return 0
-    return store_prefetch(store, request.tenant, table, header + HEADER_BYTES, key_length)
+    return store_key_hash(store, request.tenant, table, header + HEADER_BYTES, key_length)
 
 
 @njit(cache=True, forceinline=True)
-def _ask_for_first_get(store: int, entry: int, header: int, hashed: int) -> int:
-    """Find an invoke's extension, note it, and ask for the bucket of what it reads first. Returns that key's hash, or 0.
+def _first_get_hash(store: int, entry: int, header: int, hashed: int) -> int:
+    """Find an invoke's extension, and note it. Returns the hash of what it reads first, or 0.
 
     ``hashed`` is that of the extension's name, which lies within the packet.
     """
@@ -116,7 +122,7 @@ def _ask_for_first_get(store: int, entry: int, header: int, hashed: int) -> int:
     table = _first_table(record, arguments)
     if key_length == 0 or not less_unsigned(table, limits.TABLES_MAX):
         return 0
-    return store_prefetch(store, tenant, table, key, key_length)
+    return store_key_hash(store, tenant, table, key, key_length)
 
 
 @njit(cache=True, forceinline=True)

@@ -27,6 +27,7 @@ from splinter.store.operations import (
     store_find,
     store_find_at,
     store_goodbye,
+    store_key_hash,
     store_last_version,
     store_prefetch,
     store_prefetch_object,
@@ -250,9 +251,11 @@ def _look_ahead(store: int, tenant: int, table: int, at: int, end: int, hashes: 
             return Status.BAD_KEY, 0
         if size > end - at:
             return Status.BAD_LENGTH, 0
-        store64(hashes + keys * 8, store_prefetch(store, tenant, table, at, size))
+        store64(hashes + keys * 8, store_key_hash(store, tenant, table, at, size))
         keys += 1
         at += size
+    for number in range(keys):
+        store_prefetch(store, load64(hashes + number * 8))
     for number in range(keys):
         store_prefetch_object(store, load64(hashes + number * 8))
     return Status.OK, keys

@@ -7,7 +7,7 @@ from numba import njit
 from splinter import limits
 from splinter.native import libc
 from splinter.native.atomics import copy_bytes, load8, move_bytes
-from splinter.store.operations import store_prefetch, store_prefetch_object
+from splinter.store.operations import store_key_hash, store_prefetch, store_prefetch_object
 from splinter.worker.accounts import charge_connection
 from splinter.worker.durable import press_log
 from splinter.worker.records import Counters, Worker
@@ -203,7 +203,7 @@ def _parse_ahead(w: int, d: int, at: int, end_at: int) -> tuple[int, int, int]:
             if looks_ahead and Command(command).first_key < door.argc:
                 key = Argument(argument_at(d, first + Command(command).first_key))
                 if 1 <= key.length <= limits.KEY_BYTES_MAX:
-                    entry.hashed = store_prefetch(worker.store, connection.tenant, door.table, key.address, key.length)
+                    entry.hashed = store_key_hash(worker.store, connection.tenant, door.table, key.address, key.length)
             door.arguments_used = first + door.argc
             parsed += 1
             if is_stranger:  # the next one may be a tenant's
@@ -211,10 +211,13 @@ def _parse_ahead(w: int, d: int, at: int, end_at: int) -> tuple[int, int, int]:
                 break
         at = following
     if parsed > 1:
-        for number in range(parsed):
-            hashed = Parsed(door.parsed + number * PARSED_BYTES).hashed
-            if hashed != 0:
-                store_prefetch_object(worker.store, hashed)
+        first, last = door.parsed, door.parsed + parsed * PARSED_BYTES
+        for entry_at in range(first, last, PARSED_BYTES):
+            if Parsed(entry_at).hashed != 0:
+                store_prefetch(worker.store, Parsed(entry_at).hashed)
+        for entry_at in range(first, last, PARSED_BYTES):
+            if Parsed(entry_at).hashed != 0:
+                store_prefetch_object(worker.store, Parsed(entry_at).hashed)
     return parsed, at, 0
 
 

@@ -20,7 +20,7 @@ from splinter.errors import (
 from splinter.store.epochs import OLDEST_NONE, epoch_enter
 from splinter.store.layout import KEY_LENGTH_BITS, OBJECT
 from splinter.store.objects import object_value
-from splinter.store.operations import store_find, store_prefetch, store_put
+from splinter.store.operations import store_find, store_key_hash, store_prefetch, store_prefetch_object, store_put
 from splinter.store.store import Store
 from tests.support.rosters import bytes_for
 
@@ -196,7 +196,9 @@ def test_a_value_may_come_out_of_the_store(store):
 def test_a_prefetched_lookup_finds_the_same(store):
     store.put(TENANT, 5, b"key", b"value")
     key = b"key"
-    hashed = store_prefetch(store.address, TENANT, 5, address_of(key), 3)
+    hashed = store_key_hash(store.address, TENANT, 5, address_of(key), 3)
+    store_prefetch(store.address, hashed)
+    store_prefetch_object(store.address, hashed)
     found = store_find(store.address, TENANT, 5, address_of(key), 3, hashed)
     assert found == store_find(store.address, TENANT, 5, address_of(key), 3) != 0
     assert store_find(store.address, TENANT, 6, address_of(key), 3, hashed) == 0
