@@ -310,7 +310,9 @@ _ALONE: dict[bytes, Callable[[Generator], list[Command]]] = {
         b"ID", b"GETNAME", b"SETNAME me", b"SETNAME a\nb", b"NO-EVICT on", b"NOSUCH", b"INFO"
     ).split(b" ")]],
     b"COMMAND": lambda g: [[b"COMMAND", *g.one(
-        b"GETKEYS get a", b"GETKEYS mset a 1 b 2", b"GETKEYS ping", b"GETKEYS get", b"NOSUCH"
+        b"GETKEYS get a", b"GETKEYS mset a 1 b 2", b"GETKEYS ping", b"GETKEYS get", b"NOSUCH",
+        b"GETKEYS eval s 2 a b c", b"GETKEYS fcall f 3 a", b"GETKEYS evalsha s 01x a", b"GETKEYS object freq a",
+        b"GETKEYS object help"
     ).split()]],
     b"CONFIG": lambda g: [[b"CONFIG", *g.one(b"GET nothing", b"GET", b"NOSUCH", b"SET nothing 1", b"SET maxmemory").split()]],
     b"OBJECT": lambda g: [[b"OBJECT", g.one(b"ENCODING", b"REFCOUNT", b"freq"), g.key()]],

@@ -5,20 +5,20 @@ from __future__ import annotations
 from numba import njit
 
 from splinter import limits
-from splinter.native.atomics import copy_bytes, load32
+from splinter.native.atomics import copy_bytes, load8, load32
 from splinter.native.clock import SECOND_NS
 from splinter.store.accounts import account_of
 from splinter.store.records import Account
 from splinter.worker.records import Worker
-from splinter.worker.resp.commands import COMMANDS
+from splinter.worker.resp.commands import COMMANDS, Number
 from splinter.worker.resp.errors import put_arity_error, put_name, put_subcommand_error
 from splinter.worker.resp.facts import CONFIG_NAMES, INFO, fact_text, put_fact, write_fact
 from splinter.worker.resp.isolated import argument, wall_ns
-from splinter.worker.resp.layout import ARGUMENT_BYTES, COMMAND_BYTES, COMMANDS_SLOTS
+from splinter.worker.resp.layout import COMMAND_BYTES, COMMANDS_SLOTS
 from splinter.worker.resp.lines import Line
 from splinter.worker.resp.parse import find_command, is_word
 from splinter.worker.resp.patterns import matches
-from splinter.worker.resp.records import Argument, Command, Connection, Door
+from splinter.worker.resp.records import Command, Connection, Door
 from splinter.worker.resp.replies import (
     put_array,
     put_bulk,
@@ -36,6 +36,8 @@ from splinter.worker.resp.words import INFO as WORD_INFO
 _COMMANDS = len(COMMANDS)
 _MICROSECOND_NS = 1000
 _DOCS_PAIRS = 3
+_OF_OBJECT_AT, _COUNTED_AT = 2, 3  # arguments: the key of OBJECT; the first key of a command that tells how many there are
+_ZERO = 48
 
 
 @njit(cache=True)
@@ -220,14 +222,39 @@ def _get_keys(d: int) -> None:
         put_line(d, Line.NO_SUCH_COMMAND)
         return
     told = Command(found)
-    if told.first_key == 0:
+    number = told.number
+    counts = Number.FCALL <= number <= Number.EVALSHA_RO and number != Number.FUNCTION
+    has_one = number == Number.OBJECT and arguments > _OF_OBJECT_AT
+    if told.first_key == 0 and not counts and not has_one:
         put_line(d, Line.NO_KEYS)
-        return
-    if (told.arity > 0 and arguments != told.arity) or arguments < -told.arity:
+    elif (told.arity > 0 and arguments != told.arity) or arguments < -told.arity:
         put_line(d, Line.KEYS_ARITY)
-        return
-    last = told.last_key if told.last_key > 0 else arguments - 1
-    put_array(d, (last - told.first_key) // told.key_step + 1)
-    for number in range(told.first_key, last + 1, told.key_step):
-        key = Argument(door.argv + (number + 2) * ARGUMENT_BYTES)
-        put_bulk(d, key.address, key.length)
+    elif counts:
+        _put_keys(d, _COUNTED_AT, _count_of_keys(d, arguments - _COUNTED_AT), 1)
+    elif has_one:
+        _put_keys(d, _OF_OBJECT_AT, 1, 1)
+    else:
+        last = told.last_key if told.last_key > 0 else arguments - 1
+        _put_keys(d, told.first_key, (last - told.first_key) // told.key_step + 1, told.key_step)
+
+
+@njit(cache=True)
+def _count_of_keys(d: int, most: int) -> int:
+    """How many keys such a command names, by its own count; 0: more than there are, or no count. Digits are read as far as
+    there are some, as Redis does it here."""
+    at, length = argument(d, 2 + _COUNTED_AT - 1)
+    count = 0
+    for place in range(length):
+        digit = load8(at + place) - _ZERO
+        if not 0 <= digit <= 9 or count > most:
+            break
+        count = 10 * count + digit
+    return count if count <= most else 0
+
+
+@njit(cache=True)
+def _put_keys(d: int, first: int, count: int, step: int) -> None:
+    put_array(d, count)
+    for number in range(count):
+        at, length = argument(d, 2 + first + number * step)
+        put_bulk(d, at, length)

@@ -28,7 +28,7 @@ DIFFERENCES = (
     "transaction by itself, and sees the tables that it names, whatever SELECT says. It may take long: others go on",
     "FUNCTION LOAD takes Python; FUNCTION LIST does not have the source. A result is a number, a boolean, bytes, nothing, "
     "or an array of up to 16 numbers and booleans",
-    "FCALL, EVAL, FUNCTION and SCRIPT cannot stand in MULTI, and COMMAND GETKEYS does not tell their keys",
+    "FCALL, EVAL, FUNCTION and SCRIPT cannot stand in MULTI",
     "DBSIZE, KEYS, SCAN, RANDOMKEY, FLUSHDB, AUTH and HELLO cannot stand in MULTI; a wrong subcommand there is told by EXEC",
     "DBSIZE, KEYS and FLUSHDB go over the whole table, and are no transactions",
     "An object lives for 100 years at most, or for ever; a time beyond is an error",
