@@ -117,6 +117,12 @@ def charge_connection(w: int, tenant: int, requests: int, tasks_before: int) -> 
 
 
 @njit(cache=True, forceinline=True)
+def owe(w: int, used: int) -> None:
+    """Have what is charged next pay for time that was spent on it before, and that nobody has paid for."""
+    Worker(w).accounted_until -= used
+
+
+@njit(cache=True, forceinline=True)
 def _learn(w: int, each: int) -> None:
     """What a packet takes, its first slice included, as a moving average. A packet that took very long counts as one that
     fills a batch: it may have been the host that took the time."""

@@ -1,7 +1,8 @@
 """The door's part of a turn: which connections are served, and how far.
 
 A turn serves connections for BATCH_US at most, and each for RESP_RECEIVE_BYTES at most; what is left is served in the next
-turn, after packets and tasks. What the kernel has reported is served to the end before it is asked again. A worker that is busy
+turn, after packets and tasks. What the kernel has reported is served to the end before it is asked again; of connections with
+nothing but new bytes, a few are read before the first is served (:mod:`splinter.worker.resp.ahead`). A worker that is busy
 with packets asks every _TURNS turns, as long as nothing comes.
 
 The loop calls these three by their addresses (:mod:`splinter.native.callbacks`): a server without the protocol does not have
@@ -19,6 +20,7 @@ from splinter.native.atomics import cycles, store32, store64
 from splinter.native.clock import now_ns
 from splinter.worker.accounts import charge_connection, idle_until_now
 from splinter.worker.records import Counters, Worker
+from splinter.worker.resp.ahead import forget_ahead, has_room, look_ahead, may_be_read_ahead, read_ahead, serve_next
 from splinter.worker.resp.asks import take_answers
 from splinter.worker.resp.calls import end_call
 from splinter.worker.resp.connections import (
@@ -30,6 +32,7 @@ from splinter.worker.resp.connections import (
     watch,
 )
 from splinter.worker.resp.layout import (
+    AHEAD_MAX,
     CONNECTION,
     CONTROL,
     EPOLL_CTL_ADD,
@@ -64,6 +67,7 @@ def open_door(w: int, _: int) -> int:
     door = Door(d)
     door.events_at = 0
     door.events_count = 0
+    forget_ahead(d)
     most = limits.RESP_CONNECTIONS_MAX
     for place in range(most):
         connection = Connection(connection_at(d, place))
@@ -100,14 +104,15 @@ def serve_door(w: int, worked: int) -> int:
     worker, d = Worker(w), Worker(w).door
     door = Door(d)
     served = release_held(w, d) if worker.held_connections != 0 else 0
-    if door.events_at == door.events_count and length_of(door.at.again) == 0:
+    has_none = door.events_at == door.events_count and door.ahead_count == 0
+    if has_none and length_of(door.at.again) == 0:
         door.turns = door.turns + 1
         if worked > 0 and door.quiet >= _QUIET and door.turns < _TURNS:
             return served
         _ask(d)
         if door.events_count == 0:
             return served
-    elif door.events_at == door.events_count:
+    elif has_none:
         _ask(d)
     idle_until_now(w)
     worker.first_yields = 0
@@ -124,27 +129,52 @@ def serve_door(w: int, worked: int) -> int:
         served += 1
         if cycles() > door.deadline:
             return served
-    while door.events_at < door.events_count:
-        event = Event(door.events + door.events_at * EVENT_BYTES)
-        door.events_at = door.events_at + 1
+    while door.ahead_count != 0 or door.events_at < door.events_count:
+        if door.ahead_count != 0:
+            serve_next(w, d)
+        else:
+            _take_events(w, d)
         served += 1
-        if event.data == LISTENER:
-            accept(w, d, now_ns(worker.scratch))
-            charge_connection(w, 0, 0, Counters(w).task_cycles)
-            continue
-        if event.data == CONTROL:
-            take_answers(w, d)
-            charge_connection(w, 0, 0, Counters(w).task_cycles)
-            continue
-        index = named(d, event.data)
-        if index != GONE:
-            if event.events & (EPOLLERR | EPOLLHUP) != 0:  # nobody reads what it waits for
-                connection = Connection(connection_at(d, index))
-                connection.state = connection.state | (STATE_OVER if connection.state & (STATE_HELD | STATE_WAITS) != 0 else 0)
-            serve(w, d, index, True)
         if cycles() > door.deadline:
             break
     return served
+
+
+@njit(cache=True)
+def _take_events(w: int, d: int) -> None:
+    """Serve what the kernel reports next; or read ahead the next connections, as many as stand in a row that can be."""
+    door = Door(d)
+    for _ in range(AHEAD_MAX):
+        if door.events_at == door.events_count or not has_room(d):
+            break
+        event = Event(door.events + door.events_at * EVENT_BYTES)
+        index = named(d, event.data) if event.data != LISTENER and event.data != CONTROL else GONE
+        is_ahead = index != GONE and may_be_read_ahead(d, index)
+        if door.ahead_count != 0 and not is_ahead:
+            break
+        door.events_at = door.events_at + 1
+        if is_ahead:
+            read_ahead(w, d, index)
+        else:
+            _serve_event(w, d, event.data, event.events, index)
+            return
+    if door.ahead_count != 0:
+        look_ahead(w, d)
+
+
+@njit(cache=True)
+def _serve_event(w: int, d: int, data: int, events: int, index: int) -> None:
+    if data == LISTENER:
+        accept(w, d, now_ns(Worker(w).scratch))
+        charge_connection(w, 0, 0, Counters(w).task_cycles)
+    elif data == CONTROL:
+        take_answers(w, d)
+        charge_connection(w, 0, 0, Counters(w).task_cycles)
+    elif index != GONE:
+        if events & (EPOLLERR | EPOLLHUP) != 0:  # nobody reads what it waits for
+            connection = Connection(connection_at(d, index))
+            connection.state = connection.state | (STATE_OVER if connection.state & (STATE_HELD | STATE_WAITS) != 0 else 0)
+        serve(w, d, index, True)
 
 
 @njit(cache=True)

@@ -96,6 +96,11 @@ PARSED = np.dtype(
     ]
 )
 PARSED_BYTES = PARSED.itemsize
+# A connection that was read ahead of its turn.
+RECEIVED = np.dtype([("name", "<u8"), ("start", "<u8"), ("length", "<u8"), ("hashed", "<u8")])  # hash of its first key; 0: none
+RECEIVED_BYTES = RECEIVED.itemsize
+AHEAD_MAX = 8  # connections that are read before the first of them is served: in BATCH_US seven are
+AHEAD_BYTES = 2048  # that they have sent, after which no more are read
 ARGUMENT = np.dtype([("address", "<u8"), ("length", "<u8")])
 ARGUMENT_BYTES = ARGUMENT.itemsize
 
@@ -173,6 +178,12 @@ DOOR = np.dtype(
         ("events", "<u8"),  # address of EVENT[EVENTS]
         ("events_at", "<u4"),  # those before it were served
         ("events_count", "<u4"),
+        ("ahead", "<u8"),  # address of RECEIVED[AHEAD_MAX]
+        ("ahead_input", "<u8"),  # address of RESP_RECEIVE_BYTES for each
+        ("ahead_at", "<u4"),  # those before it were served
+        ("ahead_count", "<u4"),
+        ("ahead_bytes", "<u8"),  # that they have sent
+        ("ahead_cycles", "<u8"),  # what each owes for the reading
         ("connections", "<u8"),  # address of CONNECTION[RESP_CONNECTIONS_MAX]
         ("free", "<u8"),  # address of u32[RESP_CONNECTIONS_MAX]: stack
         ("free_length", "<u8"),

@@ -13,6 +13,7 @@ from splinter.worker.resp.commands import build_commands
 from splinter.worker.resp.door import DOOR_FUNCTIONS
 from splinter.worker.resp.facts import build_facts
 from splinter.worker.resp.layout import (
+    AHEAD_MAX,
     ARGUMENT_BYTES,
     ARGUMENTS,
     CONNECTION_BYTES,
@@ -22,6 +23,7 @@ from splinter.worker.resp.layout import (
     NAME_BYTES_MAX,
     OUTPUT_BYTES,
     PARSED_BYTES,
+    RECEIVED_BYTES,
     VALUE_AREA_BYTES,
 )
 from splinter.worker.resp.lines import build_lines
@@ -33,6 +35,8 @@ _PIECES = {
     "scratch_event": EVENT_BYTES,
     "scratch_peer": 24,
     "events": EVENT_BYTES * EVENTS,
+    "ahead": RECEIVED_BYTES * AHEAD_MAX,
+    "ahead_input": limits.RESP_RECEIVE_BYTES * AHEAD_MAX,
     "connections": CONNECTION_BYTES * _MOST,
     "free": 4 * _MOST,
     "tenant_connections": 4 * limits.TENANTS_MAX,

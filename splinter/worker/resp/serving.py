@@ -44,13 +44,9 @@ from splinter.worker.resp.replies import ARRAY
 @njit(cache=True)
 def serve(w: int, d: int, index: int, is_reported: bool) -> None:
     """Serve a connection: send what is kept, read, execute, reply. Its tenant pays."""
-    door, c = Door(d), connection_at(d, index)
-    connection = Connection(c)
+    connection = Connection(connection_at(d, index))
     payer, commands, tasks_before = connection.tenant, connection.commands, Counters(w).task_cycles
-    door.index = index
-    door.connection = c
-    door.protocol = connection.protocol
-    door.table = connection.table
+    _take_up(d, index)
     # It is read when what it waits for is there; until then nothing is reported.
     if connection.state & STATE_OVER != 0:
         end(w, d, index)
@@ -64,6 +60,33 @@ def serve(w: int, d: int, index: int, is_reported: bool) -> None:
         _receive(w, d, index)
     else:
         _go_through(w, d, index, connection.input, connection.input_length)
+    _put_down(w, d, index, payer, commands, tasks_before)
+
+
+@njit(cache=True)
+def serve_received(w: int, d: int, index: int, start: int, length: int) -> None:
+    """Serve a connection of which nothing is kept, and which was read: these bytes. Its tenant pays."""
+    connection = Connection(connection_at(d, index))
+    payer, commands, tasks_before = connection.tenant, connection.commands, Counters(w).task_cycles
+    _take_up(d, index)
+    _go_through(w, d, index, start, length)
+    _put_down(w, d, index, payer, commands, tasks_before)
+
+
+@njit(cache=True)
+def _take_up(d: int, index: int) -> None:
+    door, c = Door(d), connection_at(d, index)
+    connection = Connection(c)
+    door.index = index
+    door.connection = c
+    door.protocol = connection.protocol
+    door.table = connection.table
+
+
+@njit(cache=True)
+def _put_down(w: int, d: int, index: int, payer: int, commands: int, tasks_before: int) -> None:
+    """A connection is served for this turn. Who pays is its tenant, or whose it was before: its id may have been given up."""
+    connection = Connection(connection_at(d, index))
     payer = connection.tenant if connection.tenant != 0 else payer
     executed = connection.commands - commands
     if connection.state & STATE_OVER != 0:
