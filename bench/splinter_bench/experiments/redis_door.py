@@ -51,9 +51,9 @@ def chain(db: Store, key: bytes, steps: u64) -> View:
 
 
 def measure(bench: Bench) -> Observations:
-    """``get`` and ``set``: 50 connections with one request under way each; ``…_pipelined``: with 16. ``call`` and ``chain``:
-    FCALL of a function that gets one object, or looks up eight, each named by the one before. ``redis_…``: of Redis, whose
-    functions are in Lua. Each is ns of the server's CPU time for one request, and requests a second.
+    """``get`` and ``set``; ``call`` and ``chain``: FCALL of a function that gets one object, or looks up eight, each named by
+    the one before. 50 connections have one request under way each; ``…_pipelined``: 16. ``redis_…``: of Redis, whose functions
+    are in Lua. Each is ns of the server's CPU time for one request, and requests a second.
 
     A round is a slice of each. The worker sleeps as soon as it has nothing to do, as Redis does.
     """
@@ -77,14 +77,11 @@ def measure(bench: Bench) -> Observations:
         scripts = {"set": redis.set_script(objects), "get": redis.reads(objects, "get", b"GET")}
         calls = {"call": redis.reads(objects, "call", b"FCALL", b"object", b"1"), "chain": _chain(ring)}
         asked: dict[str, Callable[[], dict[str, float]]] = {}
-        for name, script in scripts.items():
+        for name, script in (scripts | calls).items():
             for ending, depth in (("", 1), ("_pipelined", PIPELINE)):
                 wanted = replace(script, pipeline=depth)
                 asked[name + ending] = partial(_ask, session, ours, wanted, partial(_worker_ns, session))
                 asked[f"redis_{name}{ending}"] = partial(_ask, session, theirs, wanted, partial(_process_ns, rival.pid))
-        for name, script in calls.items():
-            asked[name] = partial(_ask, session, ours, script, partial(_worker_ns, session))
-            asked[f"redis_{name}"] = partial(_ask, session, theirs, script, partial(_process_ns, rival.pid))
         found, about = in_turns(asked, bench.count(_ROUNDS)), rival.configuration
         found.settings["rivals"] = {"redis": f"{about['version']}: {about['command']}"}
         return found
