@@ -36,7 +36,7 @@ from splinter_bench.owner import Owner
 from splinter_bench.result import Result
 
 CONNECTIONS_MAX = 1024
-REPLY_NS_MAX = SECOND_NS  # a reply that takes longer is lost
+REPLY_SECONDS_MAX = 1  # a reply that takes longer is lost
 _DATAGRAM_BYTES_MAX = 1400  # memcached sends longer replies in several
 FRAME = struct.Struct(">HHHH")  # memcached's protocol.txt: request number, datagram number, datagrams, reserved
 _KIND_BYTES = 2  # a value, an error, nothing: the first bytes of a reply tell
@@ -128,7 +128,7 @@ def _receive(run: int, connection: int, flags: int, timespec: int) -> bool:
 def _give_up(run: int, connection: int, now: int) -> bool:
     """Count what has waited too long as lost and begin anew; over TCP the connection cannot be used any more."""
     whole, mine = Run(run), Connection(connection)
-    if mine.first == _NOTHING or now - mine.sent_ns <= REPLY_NS_MAX:
+    if mine.first == _NOTHING or now - mine.sent_ns <= whole.reply_ns_max:
         return True
     whole.lost += whole.pipeline
     _end(run, connection)
@@ -162,7 +162,7 @@ def _many(run: int, connections: int, count: int, epoll: int, events: int, place
             if Connection(connection).first != _NOTHING and not _receive(run, connection, MSG_DONTWAIT, timespec):
                 return _CLOSED
         now = now_ns(timespec)
-        if now - looked > REPLY_NS_MAX:
+        if now - looked > Run(run).reply_ns_max:
             looked = now
             for i in range(count):
                 if not _give_up(run, connections + i * CONNECTION_BYTES, now):
@@ -222,6 +222,7 @@ class TextClient(Owner):
     """``connections`` connections, made by ``connect``; a context manager that closes them.
 
     ``is_spinning``: wait by asking again and again, which spares the server the client's wake-up.
+    A reply that takes longer than ``reply_seconds_max`` is lost, whoever had the client's CPU meanwhile.
     """
 
     def __init__(
@@ -231,17 +232,19 @@ class TextClient(Owner):
         *,
         is_datagram: bool = False,
         is_spinning: bool = False,
+        reply_seconds_max: int = REPLY_SECONDS_MAX,
     ) -> None:
         if not 1 <= connections <= CONNECTIONS_MAX:
             raise ValueError(f"1 to {CONNECTIONS_MAX} connections, not {connections}")
         self._is_datagram, self._is_spinning = is_datagram, is_spinning
+        self._reply_ns_max = reply_seconds_max * SECOND_NS
         with self._opening() as stack:
             self._epoll = stack.enter_context(select.epoll())
             self._sockets = [stack.enter_context(connect()) for _ in range(connections)]
         descriptors = [sock.fileno() for sock in self._sockets]
         self._places = np.zeros(max(descriptors) + 1, np.int64)
         self._places[descriptors] = np.arange(connections)
-        wait = struct.pack("@ll", REPLY_NS_MAX // SECOND_NS, 0)
+        wait = struct.pack("@ll", reply_seconds_max, 0)
         for sock in self._sockets:
             sock.settimeout(None)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, wait)
@@ -283,6 +286,7 @@ class TextClient(Owner):
         run["count"], run["left"] = len(script.requests) // script.group * script.group, groups
         run["pipeline"], run["steps"], run["is_datagram"] = script.pipeline, script.steps, self._is_datagram
         run["record_from_ns"], run["record_until_ns"], run["cells"] = begin_ns, until_ns, histogram.address
+        run["reply_ns_max"] = self._reply_ns_max
         self._connections["buffer"] = loaded.buffers.ctypes.data + np.arange(len(loaded.buffers)) * loaded.buffers.shape[1]
         if self._loop(run) == _CLOSED:
             raise SplinterError(f"{script.name}: the server closed a connection")

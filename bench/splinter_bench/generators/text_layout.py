@@ -20,6 +20,7 @@ RUN = np.dtype(
         ("is_datagram", "<i8"),
         ("record_from_ns", "<i8"),
         ("record_until_ns", "<i8"),  # nothing is begun from here on
+        ("reply_ns_max", "<i8"),  # a reply that takes longer is lost
         ("cells", "<i8"),  # address of the histogram's
         ("busy", "<i8"),  # connections with a group under way
         ("sent", "<i8"),

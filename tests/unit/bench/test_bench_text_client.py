@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -132,6 +133,16 @@ def test_another_reply_than_the_expected_one_is_counted(
     with TextClient(server.connect, connections) as client:
         result = client.run_once(doubles(8))
     assert result.corrupt + result.lost == 1  # half a reply is lost after a second
+
+
+@pytest.mark.parametrize("connections", [1, 2])
+def test_a_reply_is_waited_for_as_long_as_was_said(serve: Callable[[Answer], LineServer], connections: int) -> None:
+    server = serve(lambda line: b"5" if line == b"5" else double(line))
+    with TextClient(server.connect, connections, reply_seconds_max=2) as client:
+        begun = time.monotonic()
+        result = client.run_once(doubles(8))
+        assert time.monotonic() - begun >= 2
+    assert result.lost == 1
 
 
 @pytest.mark.parametrize("connections", [1, 2])
