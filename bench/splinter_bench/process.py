@@ -20,6 +20,7 @@ from splinter.testing.process import die_with_parent
 
 AFTERWARDS_SECONDS_MAX = 60  # for removing labs and servers
 _END_SECONDS_MAX = 5.0
+_NICE_LEAST = -20
 _DEATH_SECONDS_MAX, _POLL_SECONDS = 60.0, 0.001  # of a server, whose memory the kernel takes apart
 
 
@@ -50,6 +51,25 @@ def real_time() -> Generator[bool]:
         yield True
     finally:
         os.sched_setscheduler(0, before, parameters)
+
+
+@contextlib.contextmanager
+def preferred() -> Generator[bool]:
+    """The calling thread runs before ordinary ones of its CPU, by its niceness. Yields whether it may.
+
+    For a load generator that shares its CPU with a worker, which may spin: it need not wait for the end of its slice. Unlike
+    :func:`real_time`, this lets the kernel's threads that carry packets have their share.
+    """
+    before = os.getpriority(os.PRIO_PROCESS, 0)
+    try:
+        os.setpriority(os.PRIO_PROCESS, 0, _NICE_LEAST)
+    except PermissionError:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        os.setpriority(os.PRIO_PROCESS, 0, before)
 
 
 def start(command: Sequence[str], *, core: int | None = None, netns: str | None = None, **options: Any) -> Any:

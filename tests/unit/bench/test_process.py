@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Generator
 
 import pytest
-from splinter_bench.process import children, end_group, worker_pid
+from splinter_bench.process import children, end_group, preferred, worker_pid
 
 from splinter.errors import SplinterError
 
@@ -31,6 +31,13 @@ def test_a_worker_is_found_by_its_slot_and_another_is_missed(worker: int) -> Non
     assert worker_pid(os.getpid(), 3) == worker
     with pytest.raises(SplinterError, match="no worker of core slot 4"):
         worker_pid(os.getpid(), 4)
+
+
+def test_a_preferred_thread_is_an_ordinary_one_afterwards() -> None:
+    before = os.getpriority(os.PRIO_PROCESS, 0)
+    with preferred() as may:
+        assert os.getpriority(os.PRIO_PROCESS, 0) == (-20 if may else before)
+    assert os.getpriority(os.PRIO_PROCESS, 0) == before
 
 
 def test_a_group_is_ended_with_who_ignores_the_signal() -> None:
