@@ -62,7 +62,7 @@ def measure(bench: Bench) -> Observations:
         session = stack.enter_context(server([core], {"redis_port": 0, "idle_spin_ns": 1}))
         rival = stack.enter_context(redis.RedisServer(session.info.address, core=core, netns=session.info.netns))
         account = session.tenant()
-        ours = stack.enter_context(TextClient(partial(_connect, session, account), CONNECTIONS))
+        ours = stack.enter_context(TextClient(partial(connect, session, account), CONNECTIONS))
         theirs = stack.enter_context(TextClient(partial(rival.connect, session.netns), CONNECTIONS))
         redis.preload(rival, objects, session.netns)
         items = [(objects.key(number), objects.value) for number in range(objects.count)]
@@ -93,7 +93,7 @@ def _chain(ring: list[bytes]) -> Script:
     return Script("chain", requests, [redis.bulk(ring[(number + _STEPS) % _RING]) for number in chosen])
 
 
-def _connect(session: Session, account: Account) -> socket.socket:
+def connect(session: Session, account: Account) -> socket.socket:
     """A connection of a tenant to the Redis protocol."""
     assert session.info.redis_port is not None
     with inside(session.netns):
