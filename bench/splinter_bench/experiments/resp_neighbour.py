@@ -6,6 +6,9 @@ while that worker waits: the first CPU does nothing for them. So both together s
 quarters of it. Where the connections' client had the packets' CPU instead, it got too little of it: the worker was busy for a
 quarter of the time.
 
+Each CPU sends on a queue of its own, as drivers of network cards have it. A veth pair chooses a queue for each connection, and
+whichever CPU is at a queue handles all of its packets: those of the first CPU waited for the second, beside a Redis as well.
+
 The same connections to a Redis on that CPU tell what a saturated CPU costs its neighbour, whoever saturates it. The packets
 come in a closed loop: an open one sleeps until the next arrival, and on a virtual machine a timer that ends a sleep takes
 several round trips.
@@ -16,13 +19,15 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
 from splinter.errors import SplinterError
 from splinter.limits import WORKERS_MAX
+from splinter.net.lab import CLIENT_DEVICE, SERVER_DEVICE
 from splinter.server.processes import cpu_ns
 from splinter_bench.control import Control, Taken
 from splinter_bench.experiments.bench import Bench
@@ -46,6 +51,7 @@ BUSY_SHARE_MIN = 0.9  # of a CPU that counts as saturated: what a process and it
 _ROUNDS = 120
 _SECONDS = 0.06  # of a slice: thousands of replies, and tens of them beyond p99
 _OBJECTS = 10_000
+_WORD_BITS, _WORD = 32, 0xFFFFFFFF  # in which the kernel writes sets of CPUs
 _TRIES_MAX = 1000  # of a connection that the kernel gives to one of two workers
 _ID_BYTES_MAX = 32
 
@@ -75,6 +81,7 @@ def measure(bench: Bench) -> Observations:
         # Nobody spins for the next packet, since clients need the CPU; and nobody moves a tenant away.
         settings = {"redis_port": 0, "idle_spin_ns": 1, "balance": False}
         saturated = stack.enter_context(server([quiet, busy], settings))
+        give_queues(saturated, (quiet, busy))
         rival = stack.enter_context(redis.RedisServer(saturated.info.address, core=busy, netns=saturated.info.netns))
         theirs = stack.enter_context(_clients(partial(rival.connect, saturated.netns), busy))
         ours = stack.enter_context(_clients(to_worker(saturated), busy))
@@ -98,6 +105,21 @@ def add(found: Observations, name: str, taken: Taken[Row], number: int) -> None:
     """Add a slice. One beside a process that, with its clients, did not saturate its CPU counts as one without peace."""
     is_saturated = taken.result.get("busy_share", 1.0) >= BUSY_SHARE_MIN
     found.add(name, taken.result, number, is_still=taken.is_still and is_saturated)
+
+
+def give_queues(session: Session, cores: Sequence[int]) -> None:
+    """Have the n-th of these CPUs send on the n-th queue of each end of the lab's link. Raises :class:`SplinterError`."""
+    for namespace, device in ((session.info.netns, SERVER_DEVICE), (session.info.client_netns, CLIENT_DEVICE)):
+        assert namespace is not None
+        for queue, core in enumerate(cores):
+            words = [1 << core >> low & _WORD for low in range(0, core + 1, _WORD_BITS)]
+            mask = ",".join(f"{word:08x}" for word in reversed(words))
+            path = f"/sys/class/net/{device}/queues/tx-{queue}/xps_cpus"
+            # The namespace's own sysfs is seen only by who runs in it.
+            command = ["ip", "netns", "exec", namespace, "sh", "-c", f"echo {mask} > {path} && cat {path}"]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode or int(done.stdout.replace(",", ""), 16) != 1 << core:
+                raise SplinterError(f"{device} gives CPU {core} no queue of its own: {done.stderr.strip() or done.stdout}")
 
 
 def to_worker(session: Session) -> Callable[[], socket.socket]:
