@@ -17,6 +17,7 @@ from splinter.server.supervisor.store_maps import forms
 from splinter.store.epochs import EPOCH_OFFLINE
 from splinter.store.region import Region
 from splinter.store.store import Store
+from tests.support.held_cpu import be_held
 from tests.support.tenants import write_tenant
 from tests.support.tier_program import PORT, TOKEN, PausingProgram, frame, get
 from tests.support.xdp_runs import Action, run_once
@@ -27,6 +28,7 @@ _MEMORY = ("store_index", "store_slabs", "tenants", "accounts", "store_state")
 _STORE_REGIONS = (*_MEMORY, "cpu_epochs", "tenant_work")
 _PAGE = 4096
 SECONDS_MAX = 20.0
+_LOOK_SECONDS = 5e-5  # between looks for a get that comes to its place: who spins keeps the interpreter from it
 
 Answer = bytes | None
 Memory = dict[str, np.ndarray]
@@ -130,7 +132,7 @@ class KernelReader:
         """A get that waits at a place, or has ended without coming there."""
         self._pauses[0], self._pauses[1] = place, NOWHERE
         paused = PausedGet(self, tenant, key)
-        while self._pauses[1] != place and paused.is_alive():
+        while self._pauses[1] != place and not paused.ends_within(_LOOK_SECONDS):
             pass
         paused.came_there = self._pauses[1] == place
         return paused
@@ -155,6 +157,7 @@ class PausedGet:
         self._thread.start()
 
     def _run(self, tenant: int, key: bytes) -> None:
+        be_held()
         try:
             self._result.append(self._reader.get(tenant, key))
         except BaseException as error:  # raised where its end is waited for
@@ -163,6 +166,11 @@ class PausedGet:
     def is_alive(self) -> bool:
         """Whether it has not ended."""
         return self._thread.is_alive()
+
+    def ends_within(self, seconds: float) -> bool:
+        """Wait for its end for a while; returns whether it has ended."""
+        self._thread.join(seconds)
+        return not self._thread.is_alive()
 
     def end(self) -> Answer:
         """Let it go on, and return what it finds. Raises :class:`HandedOver`."""

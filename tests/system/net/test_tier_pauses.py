@@ -18,7 +18,7 @@ from splinter.store.epochs import epoch_leave
 from splinter.store.layout import BUCKET, ENTRY_TAG_SHIFT
 from splinter.store.store import Store
 from tests.support.epochs import is_safe, retire_stamp
-from tests.support.held_cpu import only_one_held
+from tests.support.held_cpu import be_held, beside_the_held, only_one_held
 from tests.support.tenants import write_tenant
 from tests.support.tier_program import HEADER_BYTES, TENANT_ID, TOKEN, Ran, TierProgram, frame, get
 from tests.support.waiting import wait_for
@@ -50,7 +50,7 @@ def tier(loaded: TierProgram) -> Iterator[TierProgram]:
     use_slots_again(loaded.store)  # and so compiles what a reader is not to wait for
     loaded.store.delete(TENANT_ID, 0, KEY)
     loaded.store.put(TENANT_ID, 0, KEY, BEFORE)
-    with only_one_held():
+    with only_one_held(), beside_the_held():
         yield loaded
 
 
@@ -64,6 +64,7 @@ class Reader:
         self._thread = threading.Thread(target=self._run)
 
     def _run(self) -> None:
+        be_held()
         self._ran.append(self._tier.run(self._packet))
 
     def __enter__(self) -> Reader:
