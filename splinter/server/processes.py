@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import gc
 import mmap
 import os
 import platform
@@ -90,6 +91,15 @@ class OomPreference:
         """For all others: ``points`` above ordinary, each worth a thousandth of the machine's memory."""
         with contextlib.suppress(OSError):
             _OOM_SCORE.write_text(str(min(_OOM_MAX, cls.ordinary + points)))
+
+
+def keep_loaded() -> None:
+    """Have what is loaded stay where it is: children share these pages, so the collector must not write into them.
+
+    From now on it collects, which the program's beginning put off.
+    """
+    gc.freeze()
+    gc.enable()
 
 
 def fork_child(name: str, main: Callable[[], None]) -> tuple[int, int]:

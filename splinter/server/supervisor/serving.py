@@ -7,7 +7,7 @@ import signal
 from splinter.server import logs
 from splinter.server.config import ServerConfig
 from splinter.server.output import Output
-from splinter.server.processes import OomPreference
+from splinter.server.processes import OomPreference, keep_loaded
 from splinter.server.settings import Source
 from splinter.server.supervisor import memory as memory_limits
 from splinter.server.supervisor.signals import ENDING, StoppedError
@@ -16,6 +16,7 @@ from splinter.server.supervisor.supervisor import Supervisor
 
 def serve(config: ServerConfig, source: Source) -> int:
     """Run a server in the foreground until a signal; returns the exit status. ``source``: what its settings come from."""
+    keep_loaded()  # all that a server needs is, by now
     OomPreference.protect()
     memory_limits.raise_limits()
     output = Output(logs.note_for(config.log_format))

@@ -7,7 +7,6 @@ nothing. :mod:`splinter.server.supervisor.seats` replaces workers, :mod:`splinte
 
 from __future__ import annotations
 
-import gc
 import logging
 import os
 import selectors
@@ -29,7 +28,7 @@ from splinter.server.device_state import DeviceCondition
 from splinter.server.events import EventLog, event
 from splinter.server.instance import InstanceFolder, InstanceInfo
 from splinter.server.output import Output
-from splinter.server.processes import be_ordinary, come_first, name_process
+from splinter.server.processes import be_ordinary, come_first, keep_loaded, name_process
 from splinter.server.settings import Reload, SharedSettings, Source
 from splinter.server.shared import Shared
 from splinter.server.supervisor import memory as memory_limits
@@ -206,7 +205,7 @@ class Supervisor:
             redis_channels=self._redis_port.channels if self._redis_port is not None else [],
         )
         warm_store(store)
-        gc.freeze()  # children share these pages: keep the collector from writing into them
+        keep_loaded()
         self._spares = Spares(self._become_worker, min(limits.SPARES_PER_WORKER * len(config.cores), limits.SPARES_MAX))
         scan = Scan(self._memories, self._selector.fileno(), config.watchdog_ms, ticks)
         self._workers = Workers(self._memories, store, transport.recover, self._spares, self._watchdog, self._selector, scan)

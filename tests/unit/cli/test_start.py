@@ -11,13 +11,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.servers import START_SECONDS
 from tests.support.waiting import WAIT_SECONDS
 
 PROGRAM = """
 import signal, sys
 from splinter.cli import start
 
-def run():
+def run(is_server):
     print(*(int(callable(signal.getsignal(number))) for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)))
     print(*sorted({"typer", "numba", "numpy", "rich"} & set(sys.modules)))
     signal.raise_signal(signal.SIGHUP)
@@ -67,6 +68,18 @@ def ended(self):
     self._signals.catch()
     raise signals.StoppedError
 supervisor.Supervisor.start = ended
+"""
+COLLECTED = """
+import gc
+from splinter.cli import main, start
+from splinter.server.supervisor import signals, supervisor
+def told(*_, **__):
+    print("collected", gc.isenabled(), flush=True)
+def ended(self):
+    told()
+    raise signals.StoppedError
+main.app, supervisor.Supervisor.start = main.app if "serve" in start.sys.argv else told, ended
+start.main()
 """
 ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 
@@ -123,3 +136,13 @@ def test_a_server_ends_in_order_wherever_a_signal_comes(number: signal.Signals, 
         done = subprocess.run(command, capture_output=True, text=True, preexec_fn=restore, env=told, timeout=WAIT_SECONDS * 4)
         assert not (Path(folder) / name).exists()
     assert (done.returncode, "Traceback" in done.stderr) == (0, False), done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments", [["stats"], ["serve", "--transport", "udp", "--port", "0", "--memory", "64MiB"]], ids=" ".join
+)
+def test_garbage_is_collected_once_all_is_loaded(arguments: list[str], tmp_path: Path) -> None:
+    told = os.environ | {"SPLINTER_RUN_DIR": str(tmp_path)}
+    command = [sys.executable, "-c", COLLECTED, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, env=told, timeout=START_SECONDS)
+    assert (done.returncode, "collected True" in done.stdout.splitlines()) == (0, True), done
