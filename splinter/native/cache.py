@@ -33,6 +33,7 @@ _config: Any = config
 _caching: Any = caching
 _IndexDataCacheFile: Any = caching.IndexDataCacheFile
 _PACKAGE = Path(__file__).resolve().parent.parent
+_PACKAGE_FILE = "__init__.py"
 _OURS = ("splinter", "splinter_bench")  # packages whose sources count: functions of these are inlined into each other
 _IMPORT = re.compile(r"^import (splinter[\w.]*)", re.MULTILINE)
 _IMPORT_FROM = re.compile(r"^from (splinter[\w.]*) import (\([^)]*\)|.*)", re.MULTILINE)
@@ -62,7 +63,7 @@ def _module_file(name: str) -> Path | None:
     if folder is None:
         return None
     path = folder.parent / name.replace(".", "/")
-    return next((file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()), None)
+    return next((file for file in (path.with_suffix(".py"), path / _PACKAGE_FILE) if file.is_file()), None)
 
 
 @functools.cache
@@ -89,8 +90,12 @@ def _taken_from(text: str) -> Iterator[Path]:
     for module in _IMPORT.findall(text):
         yield from filter(None, [_module_file(module)])
     for module, names in _IMPORT_FROM.findall(text):
+        file = _module_file(module)
+        if file is not None and file.name != _PACKAGE_FILE:  # which has no modules
+            yield file
+            continue
         for name in _NAME.findall(names):
-            yield from filter(None, [_module_file(f"{module}.{name}") or _module_file(module)])
+            yield from filter(None, [_module_file(f"{module}.{name}") or file])
 
 
 @functools.cache
@@ -119,8 +124,8 @@ def sources_digest(*files: Path) -> str:
         closure |= ahead
         ahead = {found for one in ahead for found in _direct_imports(one)} - closure
     digest = hashlib.sha256(_compiler().encode())
-    for path in sorted(closure):
-        digest.update(_digest(path))
+    for each in sorted(map(_digest, closure)):
+        digest.update(each)
     return digest.hexdigest()[:16]
 
 
@@ -129,14 +134,20 @@ def modules_digest(names: Iterable[str]) -> str:
     return sources_digest(*sorted(filter(None, map(_module_file, names))))
 
 
+@functools.cache
+def _module_and_digest(file: str) -> tuple[str, str]:
+    """The name of a module in the cache, and the digest of its sources."""
+    path = Path(file).resolve()
+    return _name(path).replace("/", ".").removesuffix(".py"), sources_digest(path)
+
+
 class SourcesLocator(caching.UserProvidedCacheLocator):
     """Numba's way to a function's cache folder; for functions of others' files, too, since those may inline ours."""
 
     def __init__(self, py_func: Any, py_file: str) -> None:
-        super().__init__(py_func, py_file)  # type: ignore[no-untyped-call]
-        file = Path(py_file).resolve()
-        self._module = _name(file).replace("/", ".").removesuffix(".py")
-        self._digest = sources_digest(file)
+        self._py_file = py_file  # as Numba's own do, which then make a name for the folder
+        self._lineno = py_func.__code__.co_firstlineno
+        self._module, self._digest = _module_and_digest(py_file)
         self._cache_path = str(Path(_config.CACHE_DIR) / f"{self._module}-{self._digest}")
 
     def get_source_stamp(self) -> str:
