@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import gc
 import itertools
 import os
 import re
@@ -129,6 +130,10 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
             super()._assign_work_unit(node)
 
     return ServingTogether(config, log)
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()  # the tests stay: to look for garbage among them takes long, and in each fork copies them
 
 
 _numbers = itertools.count()
