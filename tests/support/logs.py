@@ -84,13 +84,11 @@ def state_of(store: Store, tenant: int) -> dict[str, Any]:
 
     (What it is charged may be less in a restored store: a value that came in fragments may lie in a slot that is too large.)
     """
-    tables = {stored.table for stored in (*store.scan(0, tenant=tenant), *store.scan(1, tenant=tenant))}
-    state: dict[str, Any] = {
-        f"table {table}": {
-            stored.key: (stored.value, stored.version, stored.expires) for stored in store.scan(table, tenant=tenant)
-        }
-        for table in tables
-    }
+    state: dict[str, Any] = {}
+    for table in (0, 1):
+        for stored in store.scan(table, tenant=tenant):
+            found = state.setdefault(f"table {stored.table}", {})
+            found[stored.key] = stored.value, stored.version, stored.expires
     for stored in store.scan(limits.TABLE_CLIENTS, tenant=tenant):
         if len(stored.key) != CLIENT_AT - O_KEY:
             state[f"body {stored.key.hex()}"] = stored.value
