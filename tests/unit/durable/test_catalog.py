@@ -147,7 +147,8 @@ def test_what_is_whole_is_recovered_when_that_is_asked_for(
 
 
 def test_pages_that_are_damaged_are_told(tmp_path: Path, catalog: Catalog):
-    catalog.put_tenants([TenantRow(number, 1, True, number) for number in range(1, 500)])
+    rows = [TenantRow(number, 1, True, number) for number in range(1, 120)]  # of more than one page
+    catalog.put_tenants(rows)
     catalog.close()
     path = tmp_path / "splinter.db"
     whole = path.read_bytes()
@@ -155,10 +156,10 @@ def test_pages_that_are_damaged_are_told(tmp_path: Path, catalog: Catalog):
         path.write_bytes(whole[:place] + bytes([whole[place] ^ 0x41]) + whole[place + 1 :])
         try:
             again = Catalog(path)
-            rows = again.tenants()
+            found = again.tenants()
         except (ServerError, ControlError):
             continue
-        assert rows == [TenantRow(number, 1, True, number) for number in range(1, 500)]  # a byte that means nothing
+        assert found == rows  # a byte that means nothing
 
 
 def test_a_newer_folder_is_refused_and_an_older_one_migrated_after_a_copy(tmp_path: Path, catalog: Catalog, monkeypatch):
