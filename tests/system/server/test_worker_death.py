@@ -1,4 +1,7 @@
-"""A worker may be killed at any moment: what was acknowledged stays, the service is back at once, no chunk is lost."""
+"""A worker may be killed at any moment: what was acknowledged stays, the service is back, no chunk is lost.
+
+How soon it is back is the goal ``restart``.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,6 @@ from tests.support.waiting import wait_for
 
 TRANSPORTS = [pytest.param("xdp", marks=pytest.mark.xdp), "udp"]
 KILLS = 40
-BACK_SECONDS_MAX = 0.1
 STORM_SECONDS_MAX = 120.0
 
 
@@ -31,8 +33,6 @@ def test_kill_in_a_loop_under_load(server: RunningServer) -> None:
     assert verdict.tally.acknowledged
     assert verdict.server["tasks_running"], verdict  # it strikes where it hurts
     assert len(verdict.outages) == verdict.kills  # a successor answered each time
-    # The whole outage is well below the limit; on a machine this busy single pings may be late, so the median counts.
-    assert sorted(verdict.outages)[verdict.kills // 2] < BACK_SECONDS_MAX, sorted(verdict.outages)
 
 
 def test_control_process_is_replaced_with_tenants_and_extensions(server: RunningServer) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import os
 import selectors
 import signal
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 
@@ -29,7 +31,27 @@ from splinter.worker.tasks.layout import EXTENSION_COUNTERS, EXTENSION_COUNTERS_
 
 CREDENTIAL = "the administrator's secret"
 CORES = 3
+TEST = CORES  # participant of the test's own: the control process has another, and no two processes may use one at a time
 _END_SECONDS_MAX = 10
+
+
+class _StoreOfTest:
+    """The store as a test uses it beside the control process: by its own participant, where it names none."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._store, name)
+        if not callable(found) or "participant" not in (signature := inspect.signature(found)).parameters:
+            return found
+
+        def called(*arguments: Any, **named: Any) -> Any:
+            if "participant" not in signature.bind_partial(*arguments, **named).arguments:
+                named["participant"] = TEST
+            return found(*arguments, **named)
+
+        return called
 
 
 @dataclass
@@ -46,8 +68,8 @@ class Control:
         return self.shared.listen_socket.getsockname()[1]
 
     @property
-    def store(self) -> Store:
-        return self.shared.store
+    def store(self) -> Any:
+        return _StoreOfTest(self.shared.store)
 
     def start(self) -> None:
         self.pid, self.pidfd = fork_child("control-test", lambda: run_control(self.shared))
@@ -86,7 +108,7 @@ class Control:
 @contextlib.contextmanager
 def control_made() -> Iterator[Control]:
     """Everything made, nothing forked."""
-    store = Store.create(limits.STORE_BYTES_MIN, participants=CORES)
+    store = Store.create(limits.STORE_BYTES_MIN, participants=CORES + 1)
     listener = socket.create_server(("127.0.0.1", 0), backlog=limits.CONTROL_CONNECTIONS_MAX)
     shared = Shared(
         config=ServerConfig(cores=tuple(range(CORES))),
