@@ -7,9 +7,10 @@ from numba import njit
 from splinter import limits
 from splinter.errors import Status
 from splinter.ext.abi import ExtensionError
+from splinter.native.atomics import load64, store64
 from splinter.store.clock import turn_now
 from splinter.store.objects import is_large, is_over, mark_used, object_value, object_value_length, object_version
-from splinter.store.operations import store_find, store_put
+from splinter.store.operations import store_find, store_key_hash, store_prefetch, store_prefetch_object, store_put
 from splinter.store.records import Large
 from splinter.store.transactions import CONFLICT
 from splinter.worker.durable import show, show_missing, show_refusal
@@ -20,7 +21,7 @@ from splinter.worker.resp.keys import copy_object, delete_keys, exist, rename, t
 from splinter.worker.resp.large import put_large_piece, set_large, value_argument
 from splinter.worker.resp.lines import Line
 from splinter.worker.resp.moments import expire, persist, tell_time
-from splinter.worker.resp.records import Connection, Door
+from splinter.worker.resp.records import Command, Connection, Door
 from splinter.worker.resp.replies import put_bulk, put_line, put_null
 from splinter.worker.resp.strings import (
     append_value,
@@ -39,6 +40,9 @@ from splinter.worker.resp.strings import (
     set_value,
     string_length,
 )
+
+_KEYS_AHEAD = 256  # of one command: their objects' beginnings fit into a core's second cache
+_HASH_BYTES = 8
 
 
 @njit(cache=True)
@@ -124,6 +128,9 @@ def run_alone(w: int, d: int, number: int, may_write: bool) -> int:
     value = value_argument(number)
     if value != 0 and value < door.argc and argument(d, value)[1] > limits.VALUE_BYTES_MAX:
         return set_large(w, d, number)
+    told = Command(door.command)
+    if told.last_key < 0 and door.argc > told.first_key + told.key_step:
+        _look_ahead(w, d)
     mark = door.out_at
     for _ in range(limits.CONFLICTS_MAX):
         begin(w, d, may_write)
@@ -135,6 +142,25 @@ def run_alone(w: int, d: int, number: int, may_write: bool) -> int:
         if status != CONFLICT:
             return put_refusal(w, d, status)
     return WAIT
+
+
+@njit(cache=True)
+def _look_ahead(w: int, d: int) -> None:
+    """Ask for the memory that the look-ups of a command of several keys need, so that their cache misses overlap."""
+    door, store = Door(d), Worker(w).store
+    told, tenant = Command(door.command), Connection(door.connection).tenant
+    first, last = door.value, door.value  # where values are made, of which there is none yet
+    for number in range(told.first_key, door.argc, told.key_step):
+        key, key_length = argument(d, number)
+        if 1 <= key_length <= limits.KEY_BYTES_MAX:
+            store64(last, store_key_hash(store, tenant, door.table, key, key_length))
+            last += _HASH_BYTES
+        if last == first + _KEYS_AHEAD * _HASH_BYTES:
+            break
+    for at in range(first, last, _HASH_BYTES):
+        store_prefetch(store, load64(at))
+    for at in range(first, last, _HASH_BYTES):
+        store_prefetch_object(store, load64(at))
 
 
 @njit(cache=True)

@@ -220,6 +220,19 @@ def test_large_values(door: Door) -> None:
         assert connection.call(b"GETDEL", b"k")[60_000:] == b"y" + bytes(1999) + b"z"
 
 
+@pytest.mark.parametrize("count", [2, 255, 256, 257, 1000])
+def test_commands_of_many_keys(door: Door, count: int) -> None:
+    """More than are looked ahead for, some not there, some of lengths that no key of ours has."""
+    keys = [b"" if number % 7 == 3 else b"k" * 300 if number % 7 == 5 else b"key %d" % number for number in range(count)]
+    there = [key for key in keys[::2] if 1 <= len(key) <= 255][:100]
+    with emptied(door, 2) as connection:
+        assert connection.call(b"MSET", *(word for key in there for word in (key, b"of " + key))) == Status(b"OK")
+        assert connection.call(b"MGET", *keys) == [b"of " + key if key in there else Null("$") for key in keys]
+        assert connection.call(b"EXISTS", *keys) == connection.call(b"TOUCH", *keys) == len(there)
+        assert connection.call(b"DEL", *keys[: count // 2]) == len([key for key in keys[: count // 2] if key in there])
+        assert connection.call(b"EXISTS", *keys) == len([key for key in keys[count // 2 :] if key in there])
+
+
 def test_what_splinter_refuses_and_redis_does_not(splinter: Door) -> None:
     with emptied(splinter, 2) as connection:
         for key in (b"", b"k" * 256):
