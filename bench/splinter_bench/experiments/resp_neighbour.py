@@ -28,6 +28,7 @@ from functools import partial
 from splinter.errors import SplinterError
 from splinter.limits import WORKERS_MAX
 from splinter.net.lab import CLIENT_DEVICE, SERVER_DEVICE
+from splinter.net.netns import inside
 from splinter.server.processes import cpu_ns
 from splinter_bench.control import Control, Taken
 from splinter_bench.experiments.bench import Bench
@@ -115,9 +116,10 @@ def give_queues(session: Session, cores: Sequence[int]) -> None:
             words = [1 << core >> low & _WORD for low in range(0, core + 1, _WORD_BITS)]
             mask = ",".join(f"{word:08x}" for word in reversed(words))
             path = f"/sys/class/net/{device}/queues/tx-{queue}/xps_cpus"
-            # The namespace's own sysfs is seen only by who runs in it.
-            command = ["ip", "netns", "exec", namespace, "sh", "-c", f"echo {mask} > {path} && cat {path}"]
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            # A sysfs tells of the namespace in which it was mounted: this one is the command's own.
+            told = f"mount -t sysfs sysfs /sys && echo {mask} > {path} && cat {path}"
+            with inside(namespace):
+                done = subprocess.run(["unshare", "--mount", "sh", "-c", told], capture_output=True, text=True, check=False)
             if done.returncode or int(done.stdout.replace(",", ""), 16) != 1 << core:
                 raise SplinterError(f"{device} gives CPU {core} no queue of its own: {done.stderr.strip() or done.stdout}")
 
