@@ -17,9 +17,9 @@ several round trips.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import socket
-import subprocess
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -53,6 +53,9 @@ _ROUNDS = 120
 _SECONDS = 0.06  # of a slice: thousands of replies, and tens of them beyond p99
 _OBJECTS = 10_000
 _WORD_BITS, _WORD = 32, 0xFFFFFFFF  # in which the kernel writes sets of CPUs
+_FSOPEN, _FSCONFIG, _FSMOUNT = 430, 431, 432  # system calls, the same number on every architecture
+_CLOSE_ON_EXEC, _CREATE = 1, 6  # FSOPEN_CLOEXEC and FSMOUNT_CLOEXEC; FSCONFIG_CMD_CREATE
+_libc = ctypes.CDLL(None, use_errno=True)
 _TRIES_MAX = 1000  # of a connection that the kernel gives to one of two workers
 _ID_BYTES_MAX = 32
 
@@ -111,17 +114,41 @@ def add(found: Observations, name: str, taken: Taken[Row], number: int) -> None:
 def give_queues(session: Session, cores: Sequence[int]) -> None:
     """Have the n-th of these CPUs send on the n-th queue of each end of the lab's link. Raises :class:`SplinterError`."""
     for namespace, device in ((session.info.netns, SERVER_DEVICE), (session.info.client_netns, CLIENT_DEVICE)):
-        assert namespace is not None
-        for queue, core in enumerate(cores):
-            words = [1 << core >> low & _WORD for low in range(0, core + 1, _WORD_BITS)]
-            mask = ",".join(f"{word:08x}" for word in reversed(words))
-            path = f"/sys/class/net/{device}/queues/tx-{queue}/xps_cpus"
-            # A sysfs tells of the namespace in which it was mounted: this one is the command's own.
-            told = f"mount -t sysfs sysfs /sys && echo {mask} > {path} && cat {path}"
-            with inside(namespace):
-                done = subprocess.run(["unshare", "--mount", "sh", "-c", told], capture_output=True, text=True, check=False)
-            if done.returncode or int(done.stdout.replace(",", ""), 16) != 1 << core:
-                raise SplinterError(f"{device} gives CPU {core} no queue of its own: {done.stderr.strip() or done.stdout}")
+        with inside(namespace):
+            sysfs = _sysfs()
+        try:
+            for queue, core in enumerate(cores):
+                words = [1 << core >> low & _WORD for low in range(0, core + 1, _WORD_BITS)]
+                mask = ",".join(f"{word:08x}" for word in reversed(words))
+                path = f"class/net/{device}/queues/tx-{queue}/xps_cpus"
+                with os.fdopen(os.open(path, os.O_RDWR, dir_fd=sysfs), "r+") as file:
+                    file.write(mask)
+                    file.flush()
+                    file.seek(0)
+                    told = file.read()
+                if int(told.replace(",", ""), 16) != 1 << core:
+                    raise SplinterError(f"{device} gives CPU {core} no queue of its own: {told}")
+        except OSError as error:
+            raise SplinterError(f"{device} gives no CPU a queue of its own: {error}") from None
+        finally:
+            os.close(sysfs)
+
+
+def _sysfs() -> int:
+    """The root of a sysfs that tells of the calling thread's namespace, mounted nowhere: it ends with this descriptor."""
+    made = _call(_FSOPEN, b"sysfs", _CLOSE_ON_EXEC)
+    try:
+        _call(_FSCONFIG, made, _CREATE, None, None, 0)
+        return _call(_FSMOUNT, made, _CLOSE_ON_EXEC, 0)
+    finally:
+        os.close(made)
+
+
+def _call(number: int, *arguments: int | bytes | None) -> int:
+    result = int(_libc.syscall(number, *arguments))
+    if result < 0:
+        raise SplinterError(f"no sysfs of a namespace: {os.strerror(ctypes.get_errno())}")
+    return result
 
 
 def to_worker(session: Session) -> Callable[[], socket.socket]:
