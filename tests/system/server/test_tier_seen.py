@@ -41,9 +41,9 @@ def test_a_tenants_gets_in_the_kernel_are_told_apart_from_the_workers_requests(
 ) -> None:
     admin = server.admin()
     told = {item["tenant"]: item for item in admin.stats()["tenants"]}[tenant.tenant]
-    assert (told["kernel_gets"], told["requests"]) == (GETS, 2)
+    assert told["kernel_gets"] == GETS and 2 <= told["requests"] < GETS  # a packet that was sent again counts again
     status = server.client(tenant)._ask("tenant.status", None)
-    assert (status["kernel_gets"], status["requests"]) == (GETS, 2)
+    assert status["kernel_gets"] == GETS and 2 <= status["requests"] < GETS
     assert sum(item["gets"] for item in admin.stats()["kernel"]) >= GETS
 
 
