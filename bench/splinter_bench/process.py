@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -42,15 +42,11 @@ def real_time() -> Generator[bool]:
     For a load generator that sleeps between its requests and shares its CPU: a spinning one would let nobody else run.
     """
     before, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
-    try:
-        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(os.sched_get_priority_min(os.SCHED_FIFO)))
-    except PermissionError:
-        yield False
-        return
-    try:
-        yield True
-    finally:
-        os.sched_setscheduler(0, before, parameters)
+    least = os.sched_param(os.sched_get_priority_min(os.SCHED_FIFO))
+    with _if_allowed(
+        lambda: os.sched_setscheduler(0, os.SCHED_FIFO, least), lambda: os.sched_setscheduler(0, before, parameters)
+    ) as may:
+        yield may
 
 
 @contextlib.contextmanager
@@ -61,15 +57,24 @@ def preferred() -> Generator[bool]:
     :func:`real_time`, this lets the kernel's threads that carry packets have their share.
     """
     before = os.getpriority(os.PRIO_PROCESS, 0)
+    with _if_allowed(
+        lambda: os.setpriority(os.PRIO_PROCESS, 0, _NICE_LEAST), lambda: os.setpriority(os.PRIO_PROCESS, 0, before)
+    ) as may:
+        yield may
+
+
+@contextlib.contextmanager
+def _if_allowed(change: Callable[[], None], undo: Callable[[], None]) -> Generator[bool]:
+    """A change for the block, if the system allows it; yields whether it does."""
     try:
-        os.setpriority(os.PRIO_PROCESS, 0, _NICE_LEAST)
+        change()
     except PermissionError:
         yield False
         return
     try:
         yield True
     finally:
-        os.setpriority(os.PRIO_PROCESS, 0, before)
+        undo()
 
 
 def start(command: Sequence[str], *, core: int | None = None, netns: str | None = None, **options: Any) -> Any:
