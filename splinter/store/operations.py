@@ -11,7 +11,7 @@ from numba import njit
 
 from splinter import limits
 from splinter.errors import Status
-from splinter.native.atomics import copy_bytes, load64_acquire
+from splinter.native.atomics import copy_bytes, load64, load64_acquire
 from splinter.store.accounts import account_of
 from splinter.store.changes import log_room
 from splinter.store.classes import class_bytes, class_for
@@ -86,20 +86,20 @@ def store_key_hash(store: int, tenant: int, table: int, key: int, key_length: in
     return store_hash(store, identity_of(tenant, table, key_length), key, key_length)
 
 
-@njit(cache=True, forceinline=True)
-def store_prefetch(store: int, hashed: int) -> None:
-    """Ask for the cache line that a look-up of a key needs first.
+@njit(cache=True)
+def store_prefetch(store: int, first: int, last: int, step: int) -> None:
+    """Ask for the memory that look-ups of several keys need: their hashes (0: there is none) stand at address ``first`` and
+    every ``step`` bytes behind it, before ``last``.
 
-    Ask for those of many keys in a row, with nothing between: each is a page that the processor has to find first, and that it
-    looks for several at a time only if they stand close together.
+    All buckets are asked for in a row: each is in a page that the processor has to find first, and it looks for several at a
+    time only where nothing else stands between. Then come the objects that these name.
     """
-    prefetch_bucket(store, hashed)
-
-
-@njit(cache=True, forceinline=True)
-def store_prefetch_object(store: int, hashed: int) -> None:
-    """Ask for the object of a key whose bucket :func:`store_prefetch` has asked for."""
-    prefetch_object(store, hashed)
+    for at in range(first, last, step):
+        if load64(at) != 0:
+            prefetch_bucket(store, load64(at))
+    for at in range(first, last, step):
+        if load64(at) != 0:
+            prefetch_object(store, load64(at))
 
 
 # --- put, expire, delete ----------------------------------------------------------------------------------------------

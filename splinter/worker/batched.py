@@ -19,7 +19,7 @@ from splinter import limits
 from splinter.errors import Status
 from splinter.ext.abi import MAY_WRITE
 from splinter.native.atomics import copy_bytes, load64, store64
-from splinter.store.operations import store_key_hash, store_prefetch, store_prefetch_object
+from splinter.store.operations import store_key_hash, store_prefetch
 from splinter.wire import (
     ANSWER,
     BATCH_NAMES_VERSION,
@@ -137,12 +137,7 @@ def _look_ahead(w: int, header: int, at: int, end: int) -> tuple[int, int]:
         store64(hashes + requests * 8, hashed)
         requests += 1
         at = key + size
-    for number in range(requests):
-        if load64(hashes + number * 8) != 0:
-            store_prefetch(store, load64(hashes + number * 8))
-    for number in range(requests):
-        if load64(hashes + number * 8) != 0:
-            store_prefetch_object(store, load64(hashes + number * 8))
+    store_prefetch(store, hashes, hashes + requests * 8, 8)
     return Status.OK, requests
 
 

@@ -14,7 +14,7 @@ from splinter import limits
 from splinter.ext.abi import NO_PARAMETER, FirstKey
 from splinter.native.atomics import less_unsigned, load32, load64
 from splinter.store.objects import object_value
-from splinter.store.operations import store_find, store_key_hash, store_prefetch, store_prefetch_object
+from splinter.store.operations import store_find, store_key_hash, store_prefetch
 from splinter.wire import Opcode
 from splinter.worker.layout import BATCH_BYTES, OPCODES
 from splinter.worker.records import Extension, Header, Packet, Worker
@@ -55,13 +55,8 @@ def look_ahead(w: int, received: int, invokes: int) -> None:
         return
     worker = Worker(w)
     store, batch = worker.store, worker.batch
-    end = batch + received * BATCH_BYTES
-    for entry in range(batch, end, BATCH_BYTES):
-        if Packet(entry).hashed != 0:
-            store_prefetch(store, Packet(entry).hashed)
-    for entry in range(batch, end, BATCH_BYTES):
-        if Packet(entry).hashed != 0:
-            store_prefetch_object(store, Packet(entry).hashed)
+    end, hashes = batch + received * BATCH_BYTES, Packet(batch).at.hashed
+    store_prefetch(store, hashes, hashes + received * BATCH_BYTES, BATCH_BYTES)
     if invokes == 0:
         return
     for entry in range(batch, end, BATCH_BYTES):
@@ -69,14 +64,7 @@ def look_ahead(w: int, received: int, invokes: int) -> None:
         hashed, header = packet.hashed, packet.header
         if hashed != 0 and Header(header).opcode == Opcode.INVOKE:
             packet.hashed = _first_get_hash(store, entry, header, hashed)
-    for entry in range(batch, end, BATCH_BYTES):
-        packet = Packet(entry)
-        if packet.record != 0 and packet.hashed != 0:
-            store_prefetch(store, packet.hashed)
-    for entry in range(batch, end, BATCH_BYTES):
-        packet = Packet(entry)
-        if packet.record != 0 and packet.hashed != 0:
-            store_prefetch_object(store, packet.hashed)
+    store_prefetch(store, hashes, hashes + received * BATCH_BYTES, BATCH_BYTES)  # of gets again: it is there by then
 
 
 @njit(cache=True, forceinline=True)

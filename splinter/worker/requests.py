@@ -30,7 +30,6 @@ from splinter.store.operations import (
     store_key_hash,
     store_last_version,
     store_prefetch,
-    store_prefetch_object,
 )
 from splinter.store.publication import EXPECT_ABSENT
 from splinter.store.records import Account, Part
@@ -254,8 +253,5 @@ def _look_ahead(store: int, tenant: int, table: int, at: int, end: int, hashes: 
         store64(hashes + keys * 8, store_key_hash(store, tenant, table, at, size))
         keys += 1
         at += size
-    for number in range(keys):
-        store_prefetch(store, load64(hashes + number * 8))
-    for number in range(keys):
-        store_prefetch_object(store, load64(hashes + number * 8))
+    store_prefetch(store, hashes, hashes + keys * 8, 8)
     return Status.OK, keys

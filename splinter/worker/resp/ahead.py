@@ -11,7 +11,7 @@ from numba import njit
 
 from splinter import limits
 from splinter.native import libc
-from splinter.store.operations import store_key_hash, store_prefetch, store_prefetch_object
+from splinter.store.operations import store_key_hash, store_prefetch
 from splinter.worker.accounts import beat, owe
 from splinter.worker.records import Worker
 from splinter.worker.resp.connections import end
@@ -73,12 +73,8 @@ def look_ahead(w: int, d: int) -> None:
     if door.ahead_count > 1:
         for entry in range(first, last, RECEIVED_BYTES):
             Received(entry).hashed = _first_hash(worker.store, d, entry)
-        for entry in range(first, last, RECEIVED_BYTES):
-            if Received(entry).hashed != 0:
-                store_prefetch(worker.store, Received(entry).hashed)
-        for entry in range(first, last, RECEIVED_BYTES):
-            if Received(entry).hashed != 0:
-                store_prefetch_object(worker.store, Received(entry).hashed)
+        hashes = Received(first).at.hashed
+        store_prefetch(worker.store, hashes, hashes + last - first, RECEIVED_BYTES)
     now = beat(w)
     door.ahead_cycles = (now - worker.accounted_until) // door.ahead_count
     worker.accounted_until = now

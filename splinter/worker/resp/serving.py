@@ -7,7 +7,7 @@ from numba import njit
 from splinter import limits
 from splinter.native import libc
 from splinter.native.atomics import copy_bytes, load8, move_bytes
-from splinter.store.operations import store_key_hash, store_prefetch, store_prefetch_object
+from splinter.store.operations import store_key_hash, store_prefetch
 from splinter.worker.accounts import charge_connection
 from splinter.worker.durable import press_log
 from splinter.worker.records import Counters, Worker
@@ -234,13 +234,8 @@ def _parse_ahead(w: int, d: int, at: int, end_at: int) -> tuple[int, int, int]:
                 break
         at = following
     if parsed > 1:
-        first, last = door.parsed, door.parsed + parsed * PARSED_BYTES
-        for entry_at in range(first, last, PARSED_BYTES):
-            if Parsed(entry_at).hashed != 0:
-                store_prefetch(worker.store, Parsed(entry_at).hashed)
-        for entry_at in range(first, last, PARSED_BYTES):
-            if Parsed(entry_at).hashed != 0:
-                store_prefetch_object(worker.store, Parsed(entry_at).hashed)
+        hashes = Parsed(door.parsed).at.hashed
+        store_prefetch(worker.store, hashes, hashes + parsed * PARSED_BYTES, PARSED_BYTES)
     return parsed, at, 0
 
 

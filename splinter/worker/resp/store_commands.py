@@ -7,10 +7,10 @@ from numba import njit
 from splinter import limits
 from splinter.errors import Status
 from splinter.ext.abi import ExtensionError
-from splinter.native.atomics import load64, store64
+from splinter.native.atomics import store64
 from splinter.store.clock import turn_now
 from splinter.store.objects import is_large, is_over, mark_used, object_value, object_value_length, object_version
-from splinter.store.operations import store_find, store_key_hash, store_prefetch, store_prefetch_object, store_put
+from splinter.store.operations import store_find, store_key_hash, store_prefetch, store_put
 from splinter.store.records import Large
 from splinter.store.transactions import CONFLICT
 from splinter.worker.durable import show, show_missing, show_refusal
@@ -157,10 +157,7 @@ def _look_ahead(w: int, d: int) -> None:
             last += _HASH_BYTES
         if last == first + _KEYS_AHEAD * _HASH_BYTES:
             break
-    for at in range(first, last, _HASH_BYTES):
-        store_prefetch(store, load64(at))
-    for at in range(first, last, _HASH_BYTES):
-        store_prefetch_object(store, load64(at))
+    store_prefetch(store, first, last, _HASH_BYTES)
 
 
 @njit(cache=True)

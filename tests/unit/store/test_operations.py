@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import random
 
+import numpy as np
 import pytest
 
 from splinter import limits
@@ -20,7 +21,7 @@ from splinter.errors import (
 from splinter.store.epochs import OLDEST_NONE, epoch_enter
 from splinter.store.layout import KEY_LENGTH_BITS, OBJECT
 from splinter.store.objects import object_value
-from splinter.store.operations import store_find, store_key_hash, store_prefetch, store_prefetch_object, store_put
+from splinter.store.operations import store_find, store_key_hash, store_prefetch, store_put
 from splinter.store.store import Store
 from tests.support.rosters import bytes_for
 
@@ -197,8 +198,9 @@ def test_a_prefetched_lookup_finds_the_same(store):
     store.put(TENANT, 5, b"key", b"value")
     key = b"key"
     hashed = store_key_hash(store.address, TENANT, 5, address_of(key), 3)
-    store_prefetch(store.address, hashed)
-    store_prefetch_object(store.address, hashed)
+    hashes = np.array([[hashed, 7], [0, 7], [hashed, 7]], np.int64)  # in records of two words
+    first = int(hashes.ctypes.data)
+    store_prefetch(store.address, first, first + hashes.nbytes, 16)
     found = store_find(store.address, TENANT, 5, address_of(key), 3, hashed)
     assert found == store_find(store.address, TENANT, 5, address_of(key), 3) != 0
     assert store_find(store.address, TENANT, 6, address_of(key), 3, hashed) == 0
