@@ -112,7 +112,7 @@ def figures_of(observations: Observations) -> list[Figure]:
             text,
             about["unit"],
             tuple(kept),
-            columns.in_peace(kept.index).medians(about.get("parts", {})),
+            columns.of_rounds(kept.index).medians(about.get("parts", {})),
             observations.settings.get("rivals", {}).get(about.get("rival"), ""),
             left_out,
             about.get("counted", False),

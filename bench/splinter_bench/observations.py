@@ -9,6 +9,8 @@ computed from it by formulas, which are data (``goals.toml``, ``experiments.toml
 
 from __future__ import annotations
 
+import ast
+import contextlib
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -133,7 +135,7 @@ class Columns(Mapping[str, Any]):
         self.table, self.settings = table, settings
         self._of = {name_of(subject): rows.set_index("round") for subject, rows in table.groupby("subject", sort=False)}
         self._functions: dict[str, Any] = {"best": self._best, "half_range": half_range, "listed": listed, "rows": self.table}
-        self.asked: set[str] = set()
+        self.asked: dict[str, set[str]] = {}  # metrics of subjects
 
     def __getitem__(self, name: str) -> Any:
         for known in (self._functions, self.settings):
@@ -143,8 +145,7 @@ class Columns(Mapping[str, Any]):
             name = next(iter(self._of))
         if name not in self._of:
             raise NotMeasuredError(name)
-        self.asked.add(name)
-        return _Subject(self._of[name])
+        return _Subject(self._of[name], self.asked.setdefault(name, set()))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._of)
@@ -157,8 +158,7 @@ class Columns(Mapping[str, Any]):
         names = [name for name in self._of if name.startswith(beginnings)]
         if not names:
             raise NotMeasuredError(beginnings)
-        self.asked.update(names)
-        return pd.concat([self._of[name]["per_second"] for name in names], axis=1).max(axis=1, skipna=False)
+        return pd.concat([self[name].per_second for name in names], axis=1).max(axis=1, skipna=False)
 
     def evaluate(self, formula: str) -> pd.Series:
         """A formula's value in each round that has all it names. Raises :class:`NotMeasuredError` where no round has."""
@@ -176,45 +176,57 @@ class Columns(Mapping[str, Any]):
         values = self.evaluate(formula)
         if values.empty:
             raise NotMeasuredError(formula)
-        asked = {name: self._of[name]["is_still"].groupby(level=0).all() for name in self.asked}
-        still = pd.DataFrame(asked).fillna(True).all(axis=1)[values.index] if asked else values.notna()
+        still = self._still()[values.index]
         return values[still] if still.any() else values, int((~still).sum())
 
+    def _still(self) -> pd.Series:
+        """By round: whether the subjects that were asked for had peace, in all their rows."""
+        asked = {name: self._of[name]["is_still"].groupby(level=0).all() for name in self.asked}
+        rounds = self.table["round"].unique()
+        return pd.DataFrame(asked, index=rounds).fillna(True).all(axis=1) if asked else pd.Series(True, index=rounds)
+
     def median(self, formula: str) -> float:
-        """The median of the rounds. Raises :class:`NotMeasuredError` where there is none."""
-        values = self.evaluate(formula)
-        if values.empty:
-            raise NotMeasuredError(formula)
-        return float(values.median())
+        """The median of the rounds that :meth:`kept` keeps. Raises :class:`NotMeasuredError` where there is none."""
+        return float(self.kept(formula)[0].median())
 
     def medians(self, formulas: Mapping[str, str]) -> dict[str, float]:
         """Each formula's median, to three digits; those are left out of which something was not measured."""
         found = {}
         for name, formula in formulas.items():
-            try:
+            with contextlib.suppress(NotMeasuredError):
                 found[name] = round(self.median(formula), 3)
-            except NotMeasuredError:
-                continue
         return found
 
     def told(self, text: str) -> str:
-        """A text in whose braces stand formulas, as in an f-string."""
-        return str(eval(f'f"""{text}"""', {"__builtins__": {}}, self))
+        """A text in whose braces stand formulas, as in an f-string; each is of the rounds that :meth:`kept` would keep."""
+        whole = ast.parse(f'f"""{text}"""', mode="eval").body
+        parts = whole.values if isinstance(whole, ast.JoinedStr) else []
+        return "".join(self._told(ast.fix_missing_locations(ast.Expression(ast.JoinedStr([part])))) for part in parts)
 
-    def in_peace(self, rounds: Iterable[int] | None = None) -> Columns:
-        """Of these rounds (all if None) those rows of each subject that had peace; all of a subject that never had."""
-        table = self.table if rounds is None else self.table[self.table["round"].isin(list(rounds))]
-        has_any = table.groupby("subject")["is_still"].transform("any")
-        return Columns(table[table["is_still"] | ~has_any], self.settings)
+    def _told(self, part: ast.Expression) -> str:
+        self.asked.clear()
+        code = compile(part, "<text>", "eval")
+        of_all = str(eval(code, {"__builtins__": {}}, self))  # the texts are this package's own
+        still = self._still()
+        asked = [self._of[name][metric] for name, metrics in self.asked.items() for metric in metrics]
+        had = [values.groupby(level=0).count() > 0 for values in asked]
+        if still.all() or not pd.DataFrame([still, *had]).eq(True).all().any():
+            return of_all  # also where no round in peace has all that is asked for
+        return str(eval(code, {"__builtins__": {}}, self.of_rounds(still.index[still])))
+
+    def of_rounds(self, rounds: Iterable[int]) -> Columns:
+        """Of these rounds only."""
+        return Columns(self.table[self.table["round"].isin(list(rounds))], self.settings)
 
 
 class _Subject:
-    """A subject's metrics as attributes, each a series by round."""
+    """A subject's metrics as attributes, each a series by round; notes in ``asked`` which."""
 
-    def __init__(self, rows: pd.DataFrame) -> None:
-        self._rows = rows
+    def __init__(self, rows: pd.DataFrame, asked: set[str]) -> None:
+        self._rows, self._asked = rows, asked
 
     def __getattr__(self, metric: str) -> pd.Series:
         if metric not in self._rows or self._rows[metric].isna().all():
             raise NotMeasuredError(metric)
+        self._asked.add(metric)
         return self._rows[metric]

@@ -115,7 +115,7 @@ def _path_ns(found: Observations) -> float:
     """What network and client take: the measured median at the least load less the simulated one."""
     at = {"subject": COMPILER, "kind": SMALL, "load": min(row["load"] for row in found.rows)}
     simulated = found.columns({"cores": 1, **at}, "simulated").median("it.p50")
-    return found.columns(at).in_peace().median("it.p50") - simulated
+    return found.columns(at).median("it.p50") - simulated
 
 
 def _modes(stack: contextlib.ExitStack, settings: Settings, core: int, bench: Bench) -> dict[str, _Mode]:

@@ -103,7 +103,7 @@ def notes(document: Document) -> list[str]:
         said += [_told(observations, note["text"], place, of) for place in places]
     if refused := about.get("refused"):
         for place in observations.places(refused["by"], refused.get("at")):
-            columns = observations.columns(place).in_peace()
+            columns = observations.columns(place)
             said += [f"{columns.told(refused['text'])}: {what}" for what in _refusals(columns.table)]
     return list(filter(None, said))
 
@@ -117,9 +117,9 @@ def _refusals(rows: pd.DataFrame) -> Iterator[str]:
 
 
 def _columns(observations: Observations, at: About, of: str = "rows") -> Columns | None:
-    """The rows in peace; None where there are no such settings."""
+    """The rows; None where there are no such settings."""
     with contextlib.suppress(NotMeasuredError):
-        return observations.columns(at, of).in_peace()
+        return observations.columns(at, of)
     return None
 
 
@@ -200,7 +200,7 @@ def _curves(observations: Observations, chart: About, looks: dict[str, str]) -> 
 def _ends(columns: Columns, formula: str, chart: About) -> Ends:
     """Quantiles of the rounds; not numbers where nothing was measured."""
     try:
-        values = columns.in_peace().evaluate(formula)
+        values, _ = columns.kept(formula)
     except NotMeasuredError:
         values = pd.Series(dtype=float)
     if values.empty:

@@ -175,6 +175,34 @@ def test_rounds_with_a_noisy_neighbour_give_the_verdict_of_those_without() -> No
 
 
 @pytest.mark.parametrize(
+    ("peace", "ratio", "alone"),
+    [
+        ({"mine": [0], "other": [0, 1]}, 2.0, 1.0),
+        ({"mine": [0], "other": [1]}, 3.5, 1.0),  # no round in peace has both: all are taken
+        ({"mine": [], "other": [1]}, 3.5, 2.0),
+    ],
+)
+def test_what_two_subjects_are_compared_by_is_there_however_their_peace_falls(
+    peace: dict[str, list[int]], ratio: float, alone: float
+) -> None:
+    found = Observations()
+    for name, values in (("mine", [1.0, 3.0]), ("other", [2.0, 15.0])):
+        for number, value in enumerate(values):
+            found.add(name, value, number, is_still=number in peace[name])
+    columns = found.columns()
+    formulas = {"ratio": "other.ns / mine.ns", "alone": "mine.ns", "nobody": "nobody.ns"}
+    assert columns.medians(formulas) == {"ratio": ratio, "alone": alone}
+    assert columns.told("{(other.ns / mine.ns).median():.1f} ×, {mine.ns.median():.1f}") == f"{ratio:.1f} ×, {alone:.1f}"
+
+
+def test_a_text_takes_all_rounds_where_those_in_peace_lack_a_number() -> None:
+    found = Observations()
+    found.add("mine", {"p50": 1.0}, 0)
+    found.add("mine", {"p50": 3.0, "p99": 4.0}, 1, is_still=False)
+    assert found.columns().told("{mine.p50.median():g} of {mine.p99.median():g}") == "1 of 4"
+
+
+@pytest.mark.parametrize(
     ("used_ns", "steal_ticks", "expected"),
     [
         (0, 0, True),
