@@ -16,7 +16,7 @@ from splinter_bench.generators.frames import FRAME_HEADER_BYTES, Route, frame
 from splinter_bench.histogram import Histogram, Series
 from splinter_bench.workloads.workload import Operation, Workload
 
-TIMEOUT_NS_DEFAULT = 1_000_000_000  # a reply that takes longer is lost: not even a busy machine keeps one for as long
+TIMEOUT_NS_DEFAULT = 5_000_000_000  # a reply that takes longer is lost: not even a busy machine keeps one for as long
 UNLIMITED = 1 << 62
 _STATUSES = 256  # the status is one byte
 _CLIENT_BITS = 63

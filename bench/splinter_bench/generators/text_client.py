@@ -36,7 +36,7 @@ from splinter_bench.owner import Owner
 from splinter_bench.result import Result
 
 CONNECTIONS_MAX = 1024
-REPLY_SECONDS_MAX = 1  # a reply that takes longer is lost
+REPLY_SECONDS_MAX = 5  # a reply that takes longer is lost; one that waits for a busy disk and a busy CPU took more than one
 _DATAGRAM_BYTES_MAX = 1400  # memcached sends longer replies in several
 FRAME = struct.Struct(">HHHH")  # memcached's protocol.txt: request number, datagram number, datagrams, reserved
 _KIND_BYTES = 2  # a value, an error, nothing: the first bytes of a reply tell

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -11,31 +12,42 @@ from aiocache import cached_stampede
 from aiocache.lock import OptimisticLock, OptimisticLockError, RedLock
 
 from tests.support.redis_clients.aio_cache import LONG_SECONDS, gone, left, made
-from tests.support.waiting import wait_until
+from tests.support.waiting import WAIT_SECONDS, wait_until
 
 CROWD = 10
 SHORT_SECONDS = 0.02
 
 
-class Waiting:
-    """Counts those that found a lock taken. Who releases one while others ask for it runs into a race of aiocache's own."""
+class Crowd:
+    """Many that want the same of whom one makes it, with a lock, while the others find that taken.
+
+    Two races are aiocache's own. Who finds a lock taken before its holder has heard that it holds it does not wait; and who
+    releases one while others ask for it may leave it taken. So the others begin when one makes it, and it ends when they wait.
+    """
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self._count, wait = 0, RedLock._wait_for_release
+        self._waiting, self._is_begun, wait = 0, asyncio.Event(), RedLock._wait_for_release
 
         async def counted(lock: RedLock) -> None:
-            self._count += 1
+            self._waiting += 1
             await wait(lock)
 
         monkeypatch.setattr(RedLock, "_wait_for_release", counted)
 
-    async def all_others(self) -> None:
-        """Returns when all of the crowd but one wait."""
+    async def all_wait(self) -> None:
+        """Called by the one: lets the others begin, and returns when all of them wait."""
+        self._is_begun.set()
 
         async def do_wait() -> bool:
-            return self._count >= CROWD - 1
+            return self._waiting == CROWD - 1
 
         await wait_until(do_wait, what="a crowd that waits")
+
+    async def all_get(self, get: Callable[[], Awaitable[Any]]) -> list[Any]:
+        """What each of them gets."""
+        one = asyncio.ensure_future(get())
+        await asyncio.wait_for(self._is_begun.wait(), WAIT_SECONDS)
+        return await asyncio.gather(one, *(get() for _ in range(CROWD - 1)))
 
 
 async def crowd(cache: Any) -> None:
@@ -49,14 +61,14 @@ async def crowd(cache: Any) -> None:
                 if (found := await cache.get("made")) is None:
                     calls += 1
                     assert LONG_SECONDS * 500 < await left(cache, "made-lock") <= LONG_SECONDS * 1000
-                    await waiting.all_others()
+                    await many.all_wait()
                     found = "once"
                     await cache.set("made", found)
         return found
 
     with pytest.MonkeyPatch.context() as monkeypatch:
-        waiting = Waiting(monkeypatch)
-        assert await asyncio.gather(*(get() for _ in range(CROWD))) == ["once"] * CROWD
+        many = Crowd(monkeypatch)
+        assert await many.all_get(get) == ["once"] * CROWD
     assert calls == 1 and not await cache.exists("made-lock")
 
 
@@ -66,13 +78,13 @@ async def decorated(cache: Any) -> None:
     @cached_stampede(lease=LONG_SECONDS, ttl=LONG_SECONDS, key_builder=lambda function, *args, **_: f"double:{args[0]}")
     async def double(number: int) -> int:
         calls.append(number)
-        await waiting.all_others()
+        await many.all_wait()
         return 2 * number
 
     double.cache = cache
     with pytest.MonkeyPatch.context() as monkeypatch:
-        waiting = Waiting(monkeypatch)
-        assert await asyncio.gather(*(double(2) for _ in range(CROWD))) == [4] * CROWD and calls == [2]
+        many = Crowd(monkeypatch)
+        assert await many.all_get(lambda: double(2)) == [4] * CROWD and calls == [2]
 
 
 async def lost(cache: Any) -> None:

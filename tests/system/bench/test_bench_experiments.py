@@ -23,8 +23,11 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdp]
 
 def _run(name: str, *arguments: str) -> dict[str, Any]:
     command = [sys.executable, "-W", "ignore", "-m", "splinter", "bench", name, "--quick", "--json", *arguments]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    out, err = process.communicate(timeout=LIMIT_SECONDS)
+    for _ in range(TRIES):  # a task that waits for a busy CPU longer than a task may is answered with an error
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        out, err = process.communicate(timeout=LIMIT_SECONDS)
+        if process.returncode == 0 or "0 replies were wrong, errors were" not in err:
+            break
     assert process.returncode == 0, err
     assert not [name for name in netns.names() if name.split("-")[1:2] == [str(process.pid)]]
     assert not list(instances.run_dir("bench").parent.glob(f"bench-{process.pid}*"))
