@@ -5,10 +5,10 @@
 ``SPLINTER_REQUIRE_CAPABILITIES=1``, which CI sets, makes every skip a failure, so that nothing goes untested unnoticed; only
 a skip whose reason begins with ``OPTIONAL`` stays one (a tool that is nice to have).
 
-**Two processes** share the files when ``scripts/test`` runs everything (pytest-xdist). Tests that measure, or have servers
-under load, would disturb each other: those of ``SERVING`` are all run by the process that takes them first, at once, while the
-other has everything else. What is unique in a process is so among both: names have its id, and ports are its own
-(``tests.support.servers``).
+**Three processes** share the files when ``scripts/test`` runs everything (pytest-xdist): tests wait for much, so two would leave
+CPUs idle. Tests that measure would disturb each other: those of ``MEASURING`` are all run by the process that takes them first, at
+once, while the others have everything else. What is unique in a process is so among all: names have its id, and ports are its
+own (``tests.support.servers``).
 
 **Names.** ``unique_name`` gives a test a name for its namespaces, labs and instances that holds this process's id. At
 the start of a session everything so named by a process that no longer lives is removed.
@@ -38,7 +38,7 @@ os.environ.pop("PYTHONUNBUFFERED", None)
 REQUIRE_SWITCH = "SPLINTER_REQUIRE_CAPABILITIES"
 OPTIONAL = "optional: "
 NETNS_FOLDER = Path("/run/netns")
-SERVING = ("tests/system/bench/", "tests/system/once/", "tests/system/server/")
+MEASURING = ("tests/system/bench/", "tests/system/once/")
 _UNIQUE_NAME = re.compile(r"t(\d+)x\d+")
 
 
@@ -120,16 +120,16 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
         return None
     from xdist.scheduler import LoadFileScheduling
 
-    class ServingTogether(LoadFileScheduling):
+    class MeasuringTogether(LoadFileScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            return "serving" if nodeid.startswith(SERVING) else super()._split_scope(nodeid)
+            return "measuring" if nodeid.startswith(MEASURING) else super()._split_scope(nodeid)
 
         def _assign_work_unit(self, node: Any) -> None:
-            if "serving" in self.workqueue:
-                self.workqueue.move_to_end("serving", last=False)
+            if "measuring" in self.workqueue:
+                self.workqueue.move_to_end("measuring", last=False)
             super()._assign_work_unit(node)
 
-    return ServingTogether(config, log)
+    return MeasuringTogether(config, log)
 
 
 def pytest_collection_finish() -> None:
