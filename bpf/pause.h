@@ -24,7 +24,7 @@ enum pause {
 extern struct map pauses;
 extern __u64 pauses_value[2];
 
-#define PAUSES_MAX 16 /* four seconds, then it gives up: nobody else has the CPU meanwhile, not even who lets it go, if that needs it */
+#define PAUSES_MAX 16 /* four seconds, then it gives up: nobody else has its CPU meanwhile */
 
 /* Wait; 0: a quarter of a second is over, which is when the kernel ends a function's loop (may_goto). */
 __attribute__((noinline)) int pause_once(__u64 place)
