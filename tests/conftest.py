@@ -6,9 +6,9 @@
 a skip whose reason begins with ``OPTIONAL`` stays one (a tool that is nice to have).
 
 **Three processes** share the files when ``scripts/test`` runs everything (pytest-xdist): tests wait for much, so two would
-leave CPUs idle. Tests that measure would disturb each other: those of ``MEASURING`` are all run by the process that takes them
-first, at once, while the others have everything else. What is unique in a process is so among all: names have its id, and ports
-are its own (``tests.support.servers``).
+leave CPUs idle. Tests that measure, or load servers for long, would disturb each other: those of ``MEASURING`` are all run by
+the process that takes them first, at once, while the others have everything else. What is unique in a process is so among all:
+names have its id, and ports are its own (``tests.support.servers``).
 
 **Names.** ``unique_name`` gives a test a name for its namespaces, labs and instances that holds this process's id. At
 the start of a session everything so named by a process that no longer lives is removed.

@@ -46,12 +46,12 @@ def measure(bench: Bench) -> Observations:
         rival = stack.enter_context(redis.RedisServer(session.info.address, **where))  # type: ignore[arg-type]
         client = stack.enter_context(TextClient(partial(rival.connect, session.netns), CONNECTIONS))
         redis.preload(rival, objects, session.netns)
-        made = session.admin.create_tenant(home=session.home, durability="interval")  # no load waits for the disk
+        made = session.admin.create_tenant(home=session.home, durability="interval")
         account = Account(made.tenant, made.token, 1)
         put = put_operation(account, objects.key_bytes, objects.value_bytes)
         with pinned(session.client_core):
             session.load.preload(put, objects.count)
-        session.admin.limit_tenant(made.tenant, durability="always")
+        session.admin.limit_tenant(made.tenant, durability="always")  # only now: storing the objects need not wait for the disk
         batch = batch_puts_operation(account, _PUTS, objects.key_bytes, objects.value_bytes)
         one = replace(uniform(put, objects.count), clients=CONNECTIONS)
         batched = replace(uniform(batch, objects.count, _PUTS), clients=CONNECTIONS)

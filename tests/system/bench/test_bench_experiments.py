@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -17,16 +18,20 @@ from splinter.server import instance as instances
 
 TRIES = 3
 LIMIT_SECONDS = 250  # a first server compiles all its code
+# Statuses of requests that met a worker which lost its CPU to other tests; all others, and wrong replies, fail at once.
+OF_A_BUSY_MACHINE = {"BUSY", "KILLED", "EXTENSION_ERROR"}
+_REFUSED, _STATUS = re.compile(r": 0 replies were wrong, errors were (\{.*\})"), re.compile(r"'(\w+)'")
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdp]
 
 
 def _run(name: str, *arguments: str) -> dict[str, Any]:
     command = [sys.executable, "-W", "ignore", "-m", "splinter", "bench", name, "--quick", "--json", *arguments]
-    for _ in range(TRIES):  # a task that waits for a busy CPU longer than a task may is answered with an error
+    for _ in range(TRIES):
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         out, err = process.communicate(timeout=LIMIT_SECONDS)
-        if process.returncode == 0 or "0 replies were wrong, errors were" not in err:
+        refused = _REFUSED.search(err)
+        if process.returncode == 0 or refused is None or not set(_STATUS.findall(refused[1])) <= OF_A_BUSY_MACHINE:
             break
     assert process.returncode == 0, err
     assert not [name for name in netns.names() if name.split("-")[1:2] == [str(process.pid)]]
