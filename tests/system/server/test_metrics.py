@@ -242,13 +242,17 @@ def test_tenants_beyond_the_most_are_summed(unique_name: str) -> None:
         busy, other = (server.admin().create_tenant() for _ in range(2))
         clients = server.client(busy), server.client(other)
         scrape_until(url, lambda found: found.labels(name) == [{"tenant": "others"}])
-        for _ in range(200):
-            clients[0].get(b"key")
-        for _ in range(7):
-            clients[1].get(b"key")
-        found = scrape_until(url, lambda found: found.sum(name) >= 207)
-        assert {labels["tenant"] for labels in found.labels(name)} == {str(busy.tenant), "others"}
-        assert found.sum(name, tenant="others") >= 7
+
+        def are_told_apart(found: Scrape) -> bool:
+            # Who used most time is told. A worker that loses its CPU in a request makes that request's tenant the one.
+            for client, count in zip(clients, (200, 7), strict=True):
+                for _ in range(count):
+                    client.get(b"key")
+            tenants = {labels["tenant"] for labels in found.labels(name)}
+            assert len(tenants) <= 2 and "others" in tenants
+            return str(busy.tenant) in tenants and found.sum(name, tenant="others") >= 7
+
+        scrape_until(url, are_told_apart, "the tenant that does more")
 
 
 def serve(instance: str, *options: str, program: str = "") -> subprocess.CompletedProcess[str]:
