@@ -274,6 +274,7 @@ RESP_SHARE_BYTES = 1 << 20  # that a tenant may have of them though there are mo
 RESP_BYTES_MAX = 512 << 20  # of all tenants
 RESP_UNREAD_SECONDS = 60  # that replies may stay unread before their connection is ended
 RESP_ASKS_PER_TENANT = 2  # of each worker's connections, what only the control process can do, at a time
+RESP_EXEC_BUDGET = 1 << 19  # what all functions that one EXEC calls may spend, a loop's back-edge 1: some 0.4 ms
 RESP_WATCHED_MAX = 1000  # keys that one connection watches
 RESP_WAIT_NS = 5_000_000_000  # that a command may wait for a lock, memory or the disk, before it is answered with BUSY
 RESP_WALK_POSITIONS = 1024  # of a tenant's roster that KEYS, DBSIZE and FLUSHDB look at in one turn

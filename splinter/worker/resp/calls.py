@@ -13,7 +13,7 @@ from numba import njit
 
 from splinter import limits
 from splinter.errors import Status
-from splinter.ext.abi import ValueKind
+from splinter.ext.abi import Isolation, ValueKind
 from splinter.native import libc
 from splinter.native.atomics import copy_bytes, load8, load64, store64
 from splinter.store.outcomes import EFFECT_NONE
@@ -49,6 +49,7 @@ from splinter.worker.tasks.invoke import invoke
 from splinter.worker.tasks.layout import CALL_CHUNK
 from splinter.worker.tasks.pool import end_task
 from splinter.worker.tasks.records import Task
+from splinter.worker.tasks.within import invoke_within
 
 _WORD_BYTES = 8
 _LENGTH_SHIFT = 32
@@ -60,21 +61,23 @@ _FIRST = 3  # argument: the first key, or what comes where there is none
 @njit(cache=True)
 def call(w: int, d: int, record: int, name: int, name_length: int, is_script: bool) -> int:
     """Invoke the extension of an abi.RECORD with the keys and arguments of FCALL; ``is_script``: the connection's table comes
-    before them. Returns 0 when there is a reply; CALLS: it comes later; WAIT, with nothing done."""
+    before them. Returns 0 when there is a reply; CALLS: it comes later; WAIT, with nothing done. Within EXEC in place of
+    both what :func:`splinter.worker.tasks.within.invoke_within` returns."""
     door = Door(d)
     connection, tenant = Connection(door.connection), Connection(door.connection).tenant
-    if not count_bytes(d, tenant, CALL_BYTES):
-        put_line(d, Line.UNREAD)
+    if door.is_exec != 0 and Extension(record).isolation < Isolation.READS:
+        put_line(d, Line.CALL_NO_ISOLATION)
         return 0
-    if door.call == 0:
-        door.call = libc.malloc(CALL_BYTES)
-    at = door.call
-    if at == 0 or not _pack(d, at, tenant, record, name, name_length, is_script):
-        count_bytes(d, tenant, -CALL_BYTES)
-        if at == 0:
-            put_line(d, Line.UNREAD)
+    at = _packet(d, tenant, record, name, name_length, is_script)
+    if at == 0:
         return 0
     header = at + CALL_HEAD_BYTES
+    if door.is_exec != 0:
+        failed, door.budget = invoke_within(w, header, CALL_CHUNK | door.index, record, door.frame, door.budget)
+        count_bytes(d, tenant, -CALL_BYTES)
+        if failed == 0:
+            put_result(d, at)
+        return failed
     if invoke(w, header, CALL_CHUNK | door.index, record) == PENDING:
         door.call = 0
         connection.call = at
@@ -120,6 +123,24 @@ def end_call(w: int, t: int) -> int:
 
 
 # --- arguments --------------------------------------------------------------------------------------------------------------
+
+
+@njit(cache=True)
+def _packet(d: int, tenant: int, record: int, name: int, name_length: int, is_script: bool) -> int:
+    """The packet of a call, which is counted for its tenant; 0, and the error is replied."""
+    door = Door(d)
+    if not count_bytes(d, tenant, CALL_BYTES):
+        put_line(d, Line.UNREAD)
+        return 0
+    if door.call == 0:
+        door.call = libc.malloc(CALL_BYTES)
+    at = door.call
+    if at == 0:
+        put_line(d, Line.UNREAD)
+    elif _pack(d, at, tenant, record, name, name_length, is_script):
+        return at
+    count_bytes(d, tenant, -CALL_BYTES)
+    return 0
 
 
 @njit(cache=True)

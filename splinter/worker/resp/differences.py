@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from splinter import limits
+
 # A command that is not there is answered as Redis answers an unknown one.
 NOT_THERE = {
     "hashes, lists, sets, sorted sets, streams, bits, geo, HyperLogLog": "objects are strings of bytes, so far",
@@ -28,7 +30,10 @@ DIFFERENCES = (
     "transaction by itself, and sees the tables that it names, whatever SELECT says. It may take long: others go on",
     "FUNCTION LOAD takes Python; FUNCTION LIST does not have the source. A result is a number, a boolean, bytes, nothing, "
     "or an array of up to 16 numbers and booleans",
-    "FCALL, EVAL, FUNCTION and SCRIPT cannot stand in MULTI",
+    "Within MULTI a function is a part of the one transaction, and its own writes are all or nothing. The functions of an "
+    f"EXEC run at once, and may spend {limits.RESP_EXEC_BUDGET:,} together (a loop's round is 1: some 0.4 ms), or EXEC is "
+    "refused as a whole. One without isolation cannot be called there; a script of EVAL must be loaded before",
+    "FUNCTION and SCRIPT cannot stand in MULTI",
     "DBSIZE, KEYS, SCAN, RANDOMKEY, FLUSHDB, AUTH and HELLO cannot stand in MULTI; a wrong subcommand there is told by EXEC",
     "DBSIZE, KEYS and FLUSHDB go over the whole table, and are no transactions",
     "An object lives for 100 years at most, or for ever; a time beyond is an error",

@@ -35,7 +35,8 @@ _HEX_BYTES = 2 * DIGEST_BYTES
 
 @njit(cache=True)
 def run_function(w: int, d: int, number: int) -> int:
-    """Execute one of these commands. Returns 0 when it has replied; CALLS, WAITS or WAIT."""
+    """Execute one of these commands. Returns 0 when it has replied; CALLS, WAITS or WAIT, within EXEC what
+    :func:`splinter.worker.resp.calls.call` does."""
     if number == Number.FUNCTION:
         return _function(d)
     if number == Number.SCRIPT:
@@ -159,8 +160,8 @@ def _call_script(w: int, d: int, is_text: bool, is_read_only: bool) -> int:
     record = _find(w, d, told.name, told.name_length)
     if record != 0:
         return call(w, d, record, told.name, told.name_length, True) if _may_run(d, record, is_read_only) else 0
-    if not is_text:
-        put_line(d, Line.NO_SCRIPT)
+    if not is_text or door.is_exec != 0:
+        put_line(d, Line.NOT_LOADED if is_text else Line.NO_SCRIPT)
         return 0
     return _ask_for(d, script)
 

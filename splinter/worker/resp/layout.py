@@ -232,6 +232,7 @@ DOOR = np.dtype(
         ("command", "<u8"),  # address of its COMMAND
         ("hashed", "<u8"),  # of its first key, 0: not known
         ("is_exec", "<u8"),  # 1: it is one of an EXEC
+        ("budget", "<i8"),  # what is left of it to the functions of an EXEC
         ("frame", "<u8"),  # address of an abi.FRAME: its transaction
         ("frame_large", "<u8"),  # address of a LARGE: of the value that is being set
         ("value", "<u8"),  # address of VALUE_AREA_BYTES

@@ -67,6 +67,7 @@ class Line(NumberWithText):
     WATCHED = 46, f"-ERR a connection watches {limits.RESP_WATCHED_MAX} keys at most"
     QUEUE_FULL = 47, f"-ERR the commands of a transaction have {limits.RESP_QUEUED_BYTES_MAX} bytes at most"
     NOT_IN_MULTI = 48, "-ERR Command not allowed inside a transaction"
+    EXEC_SPENT = 49, "-ERR the functions of this MULTI take too long to run at one instant: call them one by one"
     FULL = 50, "-OOM the store is full"
     QUOTA = 51, "-OOM the tenant's quota is used up"
     DISK = 52, "-MISCONF the server's disk takes no writes; nothing was changed, and what is stored can be read"
@@ -122,6 +123,7 @@ class Line(NumberWithText):
         "-ERR this server runs functions in Python and no scripts in Lua, but for those of common clients: load the function "
         "by FUNCTION LOAD, see the guide docs/how-to/redis.md"
     )  # fmt: skip
+    NOT_LOADED = 106, "-NOSCRIPT this script is not loaded yet: SCRIPT LOAD it before MULTI"
     ASK_LOST = 107, "-ERR the server's control process was replaced meanwhile: look whether it was done"
     ASK_BYTES = 108, f"-ERR a function's source has at most {limits.SOURCE_BYTES_MAX} bytes"
     SCRIPT_TIME = 109, "-ERR invalid expire time in 'set' command"
@@ -130,6 +132,7 @@ class Line(NumberWithText):
     CALL_I64 = 112, " is no i64: a whole number of 64 bits with its sign"
     CALL_BOOL = 113, " is no bool: 0 or 1"
     CALL_F64 = 114, " is no f64: a real number"
+    CALL_NO_ISOLATION = 120, "-ERR an extension with isolation='none' is no part of a transaction: call it without MULTI"
     NO_LFU = 75, "-ERR An LFU maxmemory policy is not selected, access frequency not tracked."
 
 

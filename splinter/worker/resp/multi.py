@@ -18,6 +18,7 @@ from splinter.worker.records import Frame, Worker
 from splinter.worker.resp.buffers import append, drop_watched
 from splinter.worker.resp.commands import Number
 from splinter.worker.resp.connections import forget_transaction
+from splinter.worker.resp.functions import run_function
 from splinter.worker.resp.isolated import WAIT, argument, begin, end, end_watching, find, is_key
 from splinter.worker.resp.layout import ARGUMENTS_OF_EXEC, FLAG_STORE, STATE_MULTI, STATE_SPOILT
 from splinter.worker.resp.lines import Line
@@ -26,6 +27,7 @@ from splinter.worker.resp.plain import run_plain
 from splinter.worker.resp.records import Argument, Command, Connection, Door
 from splinter.worker.resp.replies import put_array, put_line, put_null_array
 from splinter.worker.resp.store_commands import put_refusal, run_in_transaction, status_of
+from splinter.worker.tasks.within import SPENT
 
 _WATCH_TRIES = 8
 _KEYS_BEGIN = 1
@@ -119,7 +121,10 @@ def _execute(w: int, d: int) -> int:
     mark, table = door.out_at, door.table
     argv, argc, command, hashed = door.argv, door.argc, door.command, door.hashed
     status: int = Status.OK
-    for _ in range(limits.CONFLICTS_MAX):
+    tries = 0
+    door.budget = limits.RESP_EXEC_BUDGET  # of all tries of this turn: others wait
+    while tries < limits.CONFLICTS_MAX:
+        tries += 1
         door.out_at = mark
         door.table = table
         door.is_exec = 1
@@ -147,14 +152,17 @@ def _execute(w: int, d: int) -> int:
         return 0
     door.out_at = mark
     door.table = table
-    if status == CONFLICT:
+    if status == CONFLICT or (status == SPENT and tries > 1):
         return WAIT
+    if status == SPENT:
+        put_line(d, Line.EXEC_SPENT)
+        return 0
     return put_refusal(w, d, status)
 
 
 @njit(cache=True)
 def _run_queued(w: int, d: int) -> int:
-    """Execute what is queued within the transaction. Returns a status, or CONFLICT."""
+    """Execute what is queued within the transaction. Returns a status, CONFLICT or SPENT."""
     door, c = Door(d), Door(d).connection
     connection = Connection(c)
     put_array(d, connection.queued_count)
@@ -173,9 +181,13 @@ def _run_queued(w: int, d: int) -> int:
         told = Command(door.command)
         if told.flags & FLAG_STORE != 0:
             failed = run_in_transaction(w, d, told.number)
+        elif Number.FCALL <= told.number <= Number.SCRIPT:
+            failed = run_function(w, d, told.number)
         elif told.number == Number.UNWATCH:  # EXEC has done so
             put_line(d, Line.OK)
         else:
             run_plain(w, d, told.number)
     door.arguments_used, door.words_used = used, words
+    if failed == SPENT:
+        return SPENT
     return Status.OK if failed == 0 else status_of(failed)

@@ -47,7 +47,7 @@ def _commit_and_reply(w: int, t: int, ended: int) -> int:
         if begin_anew(w, t, frame.error):
             return PENDING
         frame.line = 0
-    kind, status, line, value, body, length = _outcome(w, t, ended)
+    kind, status, line, value, body, length = outcome_of(w, t, ended)
     if frame.isolation == Isolation.WRITES and frame.writes != 0 and ended == RESUME_DONE and status == Status.OK:
         recorded = commit_task(w, frame_at, kind, value, body, length)
         if recorded == Status.BUSY and begin_anew(w, t, ExtensionError.BUSY):
@@ -63,7 +63,7 @@ def _commit_and_reply(w: int, t: int, ended: int) -> int:
         frame.error = error
         frame.line = 0
         ended = RESUME_ERROR
-        kind, status, line, value, body, length = _outcome(w, t, ended)
+        kind, status, line, value, body, length = outcome_of(w, t, ended)
         recorded = settle_task(w, frame_at, kind, status, line, value, body, length)
     worker_point(w, WorkerPoint.TASK_RECORDED)
     store32_release(task.at.state, TASK_REPLYING)  # from here on it cannot be begun anew
@@ -98,7 +98,7 @@ def _error_of(status: int) -> int:
 
 
 @njit(cache=True, forceinline=True)
-def _outcome(w: int, t: int, ended: int) -> tuple[int, int, int, int, int, int]:
+def outcome_of(w: int, t: int, ended: int) -> tuple[int, int, int, int, int, int]:
     """What became of a task whose last resume returned ``ended``: what is recorded and replied.
 
     Returns (kind, status, line, value, body, length) as :func:`splinter.worker.reply.reply_outcome` takes them.

@@ -40,7 +40,7 @@ def invoke(w: int, header: int, chunk: int, known: int) -> int:
     ``chunk`` is kept with the task for its later reply; NO_CHUNK: it is of a BATCH, and what would be pending is
     :data:`ALONE`. ``known``: address of the extension's record, when this turn has found it already, else 0.
     """
-    request, worker = Header(header), Worker(w)
+    request = Header(header)
     name_length, tenant = request.key_length, request.tenant
     if name_length > limits.EXTENSION_NAME_BYTES_MAX:
         return refuse(w, header, Status.NO_EXTENSION)
@@ -49,9 +49,9 @@ def invoke(w: int, header: int, chunk: int, known: int) -> int:
     status = _compare(header, record)
     if status != Status.OK:
         return refuse_once(w, header, status)
-    counters = worker.extension_counters + (extension.statistics & _SLOT_MASK) * EXTENSION_COUNTERS_BYTES
+    counters = counters_of(w, record)
     tally = ExtensionCounters(counters)
-    if tally.kills - tally.released >= worker.quarantine_after:
+    if is_quarantined(w, counters):
         return refuse(w, header, Status.QUARANTINED)
     generation = generation_of(w, tenant)
     if generation == 0:
@@ -71,16 +71,29 @@ def invoke(w: int, header: int, chunk: int, known: int) -> int:
         return refuse(w, header, Status.BUSY)
     t = take_task(w)
     task = Task(t)
-    _fill_frame(w, task.frame, header, generation, is_once)
+    fill_frame(w, task.frame, header, generation, is_once)
     Frame(task.frame).isolation = extension.isolation
     if extension.isolation == Isolation.NONE_WRITES:
         forget_notes(task.frame)
-    _fill_task(w, t, header, chunk, record)
+    fill_task(w, t, header, chunk, record)
     task.counters = counters
     if must_queue:
         task.yields = 0
         return _wait(w, t, tenant)
     return _run_first_slice(w, t, tenant, writes)
+
+
+@njit(cache=True, forceinline=True)
+def counters_of(w: int, record: int) -> int:
+    """Address of this worker's EXTENSION_COUNTERS for the extension of an abi.RECORD."""
+    return Worker(w).extension_counters + (Extension(record).statistics & _SLOT_MASK) * EXTENSION_COUNTERS_BYTES
+
+
+@njit(cache=True, forceinline=True)
+def is_quarantined(w: int, counters: int) -> bool:
+    """Whether an extension has had too many workers killed."""
+    tally = ExtensionCounters(counters)
+    return tally.kills - tally.released >= Worker(w).quarantine_after
 
 
 @njit(cache=True, forceinline=True)
@@ -114,7 +127,7 @@ def _has_place(w: int, tenant: int, may_wait: bool) -> bool:
 
 
 @njit(cache=True, forceinline=True)
-def _fill_frame(w: int, frame_at: int, header: int, generation: int, is_once: bool) -> None:
+def fill_frame(w: int, frame_at: int, header: int, generation: int, is_once: bool) -> None:
     """What the extension sees of its request, and whose it is."""
     frame, request = Frame(frame_at), Header(header)
     start_frame(frame_at)
@@ -126,7 +139,7 @@ def _fill_frame(w: int, frame_at: int, header: int, generation: int, is_once: bo
 
 
 @njit(cache=True, forceinline=True)
-def _fill_task(w: int, t: int, header: int, chunk: int, record: int) -> None:
+def fill_task(w: int, t: int, header: int, chunk: int, record: int) -> None:
     """What runs, and where its reply goes."""
     task, extension, worker = Task(t), Extension(record), Worker(w)
     task.code = extension.code

@@ -29,14 +29,22 @@ _SHORT_SHIFT = 2  # a short slice has a quarter of the budget
 @njit(cache=True, forceinline=True)
 def resume(w: int, t: int, tenant: int, budget: int) -> tuple[int, int]:
     """Run one slice of a task, whose state is RUNNING; returns its outcome and time in ticks."""
-    task, worker, counters = Task(t), Worker(w), Counters(w)
-    frame_at = task.frame
+    worker, frame_at = Worker(w), Task(t).frame
     frame = Frame(frame_at)
-    frame.budget = budget
     if frame.isolation == Isolation.NONE_WRITES:
         begin_slice(frame_at)
     elif frame.state == 0 and frame.isolation >= Isolation.READS:
         begin_transaction(worker.store, worker.index, frame_at)
+    return resume_begun(w, t, tenant, budget)
+
+
+@njit(cache=True, forceinline=True)
+def resume_begun(w: int, t: int, tenant: int, budget: int) -> tuple[int, int]:
+    """The same of a task whose transaction, or slice, has begun."""
+    task, worker, counters = Task(t), Worker(w), Counters(w)
+    frame_at = task.frame
+    frame = Frame(frame_at)
+    frame.budget = budget
     store64_release(worker.at.running_task, t)
     worker_point(w, WorkerPoint.TASK_RUNNING)
     stage(w, SERVE)

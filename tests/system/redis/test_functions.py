@@ -277,9 +277,7 @@ def test_what_does_not_fit_is_told(connection: Connection) -> None:
         b"ERR Can not execute a script with write"
     )
     assert connection.call(b"MULTI") == OK
-    assert code_of(connection.call(b"FCALL", b"bump", b"1", b"k", b"1")).startswith(
-        b"ERR Command not allowed inside a transaction"
-    )
+    assert code_of(connection.call(b"FUNCTION", b"LIST")) == b"ERR Command not allowed inside a transaction"
 
 
 def test_an_error_of_the_extension_is_told_with_its_line_and_code(connection: Connection) -> None:
