@@ -1,8 +1,8 @@
 """Numba begins without SciPy.
 
-The first function that is compiled or loaded makes Numba look whether there is a BLAS: it imports ``scipy.linalg``, which
-takes some 0.3 s in every process, wherever SciPy happens to be installed. Nothing here uses a BLAS. Who does, in the same
-process, has it imported by then: Numba looks again when such a function is compiled.
+With its registries (:mod:`splinter.native.registries`) Numba looks whether there is a BLAS: it imports ``scipy.linalg``, which
+takes some 0.3 s in every process that compiles, wherever SciPy happens to be installed. Nothing here uses a BLAS. Who does, in
+the same process, has it imported by then: Numba looks again when such a function is compiled.
 """
 
 from __future__ import annotations

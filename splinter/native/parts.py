@@ -20,6 +20,8 @@ from numba.core import caching, compiler, cpu, dispatcher, types
 from numba.core import codegen as numba_codegen
 from numba.core.registry import CPUDispatcher
 
+from splinter.native.registries import provide
+
 _binding: Any = binding
 _types: Any = types
 _Context: Any = cpu.CPUContext
@@ -91,6 +93,7 @@ def _serialize(self: Any) -> tuple[str, str, tuple[bytes, list[str]]]:
 def _unserialize(cls: Any, codegen: Any, saved: tuple[str, str, tuple[bytes, list[str]]]) -> Any:
     """An entry's library. It has no LLVM code: Numba refuses to link it."""
     name, _, (code, defined) = saved
+    provide(code)
     library = cls(codegen, name)
     library.enable_object_caching()
     library._set_compiled_object(code)

@@ -23,6 +23,8 @@ HEADER_BYTES = HEADER.itemsize
 _NAME_BYTES_MAX = limits.EXTENSION_NAME_BYTES_MAX
 _SCALAR_BYTES = 8
 _DECIMAL_DIGITS_MAX = 10
+_ZERO = ord("0")
+_LINE, _COLON = (int.from_bytes(text, "little") for text in (b", line ", b": "))  # words: compiled code has no texts
 _KEPT_OF_FIRST = 0xFF00_FFFFFFFF  # of the header's first word a reply repeats magic and opcode
 _TENANT_AND_TABLE = (1 << 48) - 1  # of the word that ends with the length of the key
 _ROOM_MIN = limits.UDP_PAYLOAD_BYTES_MIN // limits.ROOM_UNIT_BYTES
@@ -86,9 +88,20 @@ def _append_decimal(target: int, number: int) -> int:
         rest //= 10
         digits += 1
     for place in range(digits):
-        store8(target + digits - 1 - place, ord("0") + number % 10)
+        store8(target + digits - 1 - place, _ZERO + number % 10)
         number //= 10
     return digits
+
+
+@njit(cache=True, forceinline=True)
+def _append_word(target: int, word: int) -> int:
+    """Write the bytes of a word up to the first zero, the lowest first; returns how many."""
+    length = 0
+    while word != 0:
+        store8(target + length, word & 0xFF)
+        word >>= 8
+        length += 1
+    return length
 
 
 @njit(cache=True)
@@ -102,13 +115,9 @@ def refuse_extension_error(w: int, header: int, name_length: int, error: int, li
     message = header + HEADER_BYTES
     length = min(name_length, _NAME_BYTES_MAX)
     if line != 0:
-        for byte in b", line ":
-            store8(message + length, byte)
-            length += 1
+        length += _append_word(message + length, _LINE)
         length += _append_decimal(message + length, line)
-    for byte in b": ":
-        store8(message + length, byte)
-        length += 1
+    length += _append_word(message + length, _COLON)
     text, text_length = extension_error_text(Worker(w).texts, error)
     copy_bytes(message + length, text, text_length)
     return finish(w, header, Status.EXTENSION_ERROR, code, length + text_length)

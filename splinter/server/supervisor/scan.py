@@ -24,4 +24,5 @@ class Scan:
 
     def wait(self) -> bool:
         """Until there may be something to do, or some hundred looks have been taken; true when a heartbeat is stale."""
-        return bool(scan_heartbeats(self._poll.ctypes.data, self._blocks.ctypes.data, self._ticks, self._seen, self._asleep_ms))
+        poll, blocks, seen = self._poll.ctypes.data, self._blocks.ctypes.data, self._seen.ctypes.data
+        return bool(scan_heartbeats(poll, blocks, len(self._seen), self._ticks, seen, self._asleep_ms))

@@ -31,7 +31,8 @@ def scan(descriptor: int, *workers: tuple[int, int]) -> bool:
     addresses = np.array([blocks[index : index + 1].ctypes.data for index in range(len(workers))], np.uint64)
     poll = np.array([(descriptor, POLLIN, 0)], POLLFD)
     seen = np.array([heartbeat for _, heartbeat in workers], np.int64)
-    return bool(scan_heartbeats(poll.ctypes.data, addresses.ctypes.data, TICKS, seen, ASLEEP_MS))
+    looked_at = poll.ctypes.data, addresses.ctypes.data, len(workers)
+    return bool(scan_heartbeats(*looked_at, TICKS, seen.ctypes.data, ASLEEP_MS))
 
 
 def test_a_heartbeat_that_stands_still_is_reported(pipe: tuple[int, int]) -> None:
