@@ -37,7 +37,7 @@ from splinter.store.objects import object_key, object_key_length, object_table
 from splinter.wire import PART_KEY_STRUCT, PART_STRUCT
 from tests.support.dumps import HEADER, TENANT, resealed, sealed
 from tests.support.large import large_value, parts_in, put_head, put_large, put_parts
-from tests.support.waiting import wait_for
+from tests.support.waiting import WAIT_SECONDS, wait_for
 from tests.unit.server.control.conftest import CREDENTIAL, Control
 
 SOURCE = """
@@ -339,7 +339,7 @@ def test_a_chain_that_shows_a_key_twice_tells_it_once(control: Control, admin: A
     found[bucket][place + 1] = 0
 
 
-def test_a_deletion_under_way_is_waited_for(impatient: Control):
+def test_a_deletion_under_way_is_waited_for(impatient: Control, monkeypatch: pytest.MonkeyPatch):
     """It may be taken back, and then the object has been there all the time."""
     control, admin = impatient, impatient.admin()
     admin.create_tenant(7)
@@ -350,7 +350,8 @@ def test_a_deletion_under_way_is_waited_for(impatient: Control):
     found[bucket][place] = ENTRY_DELETING
     with pytest.raises(BusyError, match="not finished"):
         told_keys(admin)
-    back = threading.Timer(SHORT_SECONDS / 3, lambda: found[bucket].__setitem__(place, word))
+    monkeypatch.setattr(limits, "DUMP_WAIT_SECONDS", WAIT_SECONDS)
+    back = threading.Timer(SHORT_SECONDS / 3, lambda: found[bucket].__setitem__(place, word))  # behind the walk's first look
     back.start()
     assert told_keys(admin) == [b"key"]
     back.join()
