@@ -27,6 +27,9 @@ def main() -> None:
     """Entry point of the console script; ends by ``SystemExit``."""
     is_server = next((word for word in sys.argv[1:] if not word.startswith("-")), None) == _SERVE
     gc.disable()  # while modules are loaded, which stay: to look for garbage among them takes a tenth of a start
+    # The BLAS that comes with NumPy starts a thread for each CPU, which spins for a while. Nothing here uses one, and a server
+    # forks: it has one thread.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     if is_server:
         _bear_signals()
     _open_standard_streams()

@@ -138,6 +138,14 @@ def test_idle_server_sleeps(unique_name: str, transport: str) -> None:
         assert client.get(b"k") == b"v"
 
 
+def test_the_supervisor_and_what_it_forks_have_one_thread(unique_name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is forked has the memory of all threads, and one of them: a lock that another held would never be given back."""
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
+    with running_server(unique_name, "udp", "--redis-port", "0") as server:
+        pids = [server.info.pid, *server.worker_pids(), *server.children("splinter-forker"), *server.children("splinter-ctl")]
+        assert {pid: len(list(Path(f"/proc/{pid}/task").iterdir())) for pid in pids} == dict.fromkeys(pids, 1)
+
+
 @pytest.mark.own_clock
 @pytest.mark.parametrize("transport", [pytest.param("xdp", marks=pytest.mark.xdp), "udp"])
 def test_a_machine_that_was_just_started_is_as_good_as_any(unique_name: str, transport: str) -> None:

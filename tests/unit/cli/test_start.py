@@ -28,6 +28,18 @@ def run(is_server):
 start._run = run
 start.main()
 """
+THREADS = """
+import os, sys
+from splinter.cli import start
+
+def run(is_server):
+    import numpy
+    print(len(os.listdir("/proc/self/task")))
+    return 0
+
+start._run = run
+start.main()
+"""
 # A signal comes when something is first imported, or called: signal, module, attribute of it or "", "left" or "entered".
 SIGNALLED = """
 import functools, importlib.abc, os, signal, sys
@@ -98,6 +110,13 @@ def begin(*arguments: str) -> tuple[int, list[str]]:
 @pytest.mark.parametrize("arguments", [["serve"], ["serve", "--lab", "splinter"], ["--version", "serve"]], ids=" ".join)
 def test_a_server_bears_signals_before_a_library_is_loaded(arguments: list[str]) -> None:
     assert begin(*arguments) == (0, ["1 1 1", "", "went on"])
+
+
+def test_numpy_starts_no_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of its BLAS spin, in each command."""
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
+    done = subprocess.run([sys.executable, "-c", THREADS], capture_output=True, text=True, check=True)
+    assert done.stdout == "1\n"
 
 
 @pytest.mark.parametrize("arguments", [[], ["stats"], ["get", "serve"]], ids=" ".join)
