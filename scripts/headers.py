@@ -61,7 +61,7 @@ def wire_header() -> str:
             SPLINTER_FLAG_KERNEL=wire.FLAG_KERNEL,
             **{f"SPLINTER_OPCODE_{opcode.name}": opcode.value for opcode in wire.Opcode},
         ),
-        _structure("splinter_header", wire.HEADER),
+        _structure("splinter_header", wire.HEADER.dtype),
     )
 
 
@@ -138,8 +138,8 @@ def shared_header() -> str:
             RUN_DONE_SCALAR=kernel.RUN_DONE + ResultKind.SCALAR,
             RUN_DONE_BYTES=kernel.RUN_DONE + ResultKind.BYTES,
         ),
-        _structure("extension_record", abi.RECORD),
-        _structure("frame", abi.FRAME),
+        _structure("extension_record", abi.RECORD.dtype),
+        _structure("frame", abi.FRAME.dtype),
         _structure("extension_scratch", kernel.SCRATCH),
         f"enum verdict {{\n{verdicts}    VERDICTS = {len(Verdict)}\n}};",
     )

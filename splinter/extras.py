@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-SERVER_PACKAGES = frozenset({"crc32c", "llvmlite", "numba", "prometheus_client", "pyroute2"})
+SERVER_PACKAGES = frozenset({"crc32c", "llvmlite", "numba", "numpy", "prometheus_client", "pyroute2"})
 _VIEW_PACKAGE = "textual"
 _COMMAND = "pip install 'splinter-store[server]'"
 

@@ -11,10 +11,8 @@ from __future__ import annotations
 import struct
 from enum import IntEnum
 
-import numpy as np
-
 from splinter import limits
-from splinter.layout import offset
+from splinter.layout import Layout
 
 MAGIC = 0x4E4C5053  # the bytes "SPLN"
 VERSION = 1
@@ -44,49 +42,45 @@ class Opcode(IntEnum):
     BATCH = 15
 
 
-HEADER = np.dtype(
-    [
-        ("magic", "<u4"),  # MAGIC
-        ("version", "u1"),  # VERSION; magic, version, tenant and token stay where they are in every version
-        ("opcode", "u1"),  # Opcode; a reply repeats it
-        ("status", "u1"),  # reply: Status; request: how much fits the way back, in units of ROOM_UNIT_BYTES; 0: MTU 1500
-        ("flags", "u1"),  # FLAG_…
-        ("tenant", "<u4"),  # 1 … TENANTS_MAX - 1
-        ("table", "<u2"),  # 0 … TABLES_MAX - 1
-        ("key_length", "<u2"),  # bytes of key behind the header; 0 in replies
-        ("token", "<u8"),  # the tenant's secret; 0 in replies
-        ("client", "<u8"),  # client id, random, one per client object; a reply repeats it
-        ("sequence", "<u8"),  # request number of this client, from 1; a reply repeats it
-        ("value_length", "<u4"),  # bytes of value in this packet, behind the key
-        ("fragment_index", "<u2"),  # which fragment of the value this is, from 0
-        ("fragment_count", "<u2"),  # fragments of the whole value; 0 and 1 both mean: not fragmented
-        ("object_version", "<u8"),  # GET, PUT, EXPIRE: version of the object; INVOKE: hash of the signature; 0: do not care
-        # Request: the client has the replies to all sequence numbers below this. Reply: UDP payload of the largest request.
-        ("acknowledged", "<u8"),
-    ]
+HEADER = Layout(
+    ("magic", "<u4"),  # MAGIC
+    ("version", "u1"),  # VERSION; magic, version, tenant and token stay where they are in every version
+    ("opcode", "u1"),  # Opcode; a reply repeats it
+    ("status", "u1"),  # reply: Status; request: how much fits the way back, in units of ROOM_UNIT_BYTES; 0: MTU 1500
+    ("flags", "u1"),  # FLAG_…
+    ("tenant", "<u4"),  # 1 … TENANTS_MAX - 1
+    ("table", "<u2"),  # 0 … TABLES_MAX - 1
+    ("key_length", "<u2"),  # bytes of key behind the header; 0 in replies
+    ("token", "<u8"),  # the tenant's secret; 0 in replies
+    ("client", "<u8"),  # client id, random, one per client object; a reply repeats it
+    ("sequence", "<u8"),  # request number of this client, from 1; a reply repeats it
+    ("value_length", "<u4"),  # bytes of value in this packet, behind the key
+    ("fragment_index", "<u2"),  # which fragment of the value this is, from 0
+    ("fragment_count", "<u2"),  # fragments of the whole value; 0 and 1 both mean: not fragmented
+    ("object_version", "<u8"),  # GET, PUT, EXPIRE: version of the object; INVOKE: hash of the signature; 0: do not care
+    # Request: the client has the replies to all sequence numbers below this. Reply: UDP payload of the largest request.
+    ("acknowledged", "<u8"),
 )
 assert HEADER.itemsize == limits.REQUEST_HEADER_BYTES
-FIELDS: tuple[str, ...] = HEADER.names or ()
+FIELDS: tuple[str, ...] = HEADER.names
 
-HEADER_STRUCT = struct.Struct("<IBBBBIHHQQQIHHQQ")  # HEADER for the struct module: what clients use
-assert HEADER_STRUCT.size == HEADER.itemsize
 
 # Offsets, for those who change a field of a packet in place.
-H_MAGIC = offset(HEADER, "magic")
-H_OPCODE = offset(HEADER, "opcode")
-H_STATUS = offset(HEADER, "status")
+H_MAGIC = HEADER.offset("magic")
+H_OPCODE = HEADER.offset("opcode")
+H_STATUS = HEADER.offset("status")
 H_ROOM = H_STATUS  # in a request, where a reply has its status
-H_FLAGS = offset(HEADER, "flags")
-H_TENANT = offset(HEADER, "tenant")
-H_KEY_LENGTH = offset(HEADER, "key_length")
-H_TOKEN = offset(HEADER, "token")
-H_CLIENT = offset(HEADER, "client")
-H_SEQUENCE = offset(HEADER, "sequence")
-H_VALUE_LENGTH = offset(HEADER, "value_length")
-H_FRAGMENT_INDEX = offset(HEADER, "fragment_index")
-H_FRAGMENT_COUNT = offset(HEADER, "fragment_count")
-H_OBJECT_VERSION = offset(HEADER, "object_version")
-H_ACKNOWLEDGED = offset(HEADER, "acknowledged")
+H_FLAGS = HEADER.offset("flags")
+H_TENANT = HEADER.offset("tenant")
+H_KEY_LENGTH = HEADER.offset("key_length")
+H_TOKEN = HEADER.offset("token")
+H_CLIENT = HEADER.offset("client")
+H_SEQUENCE = HEADER.offset("sequence")
+H_VALUE_LENGTH = HEADER.offset("value_length")
+H_FRAGMENT_INDEX = HEADER.offset("fragment_index")
+H_FRAGMENT_COUNT = HEADER.offset("fragment_count")
+H_OBJECT_VERSION = HEADER.offset("object_version")
+H_ACKNOWLEDGED = HEADER.offset("acknowledged")
 
 # Bytes that a reply may have beyond its request and still be made in the driver: a packet grows by so many at its head. The
 # value of a GET is padding, which has the packet be long enough already.
@@ -106,16 +100,12 @@ MULTIGET_MISSING = 0xFFFFFFFF
 MULTIGET_TOO_LARGE = 0xFFFFFFFE  # this value alone does not fit one packet: GET it
 
 # A TRANSACT's value lists the keys that it reads or writes: for each an ENTRY, the key, and the value that it is to have.
-ENTRY = np.dtype(
-    [
-        ("table", "<u2"),
-        ("key_length", "<u2"),  # bytes of key behind the entry
-        ("value_length", "<u4"),  # bytes of value behind the key; with ENTRY_EXPIRES; or one of the two, and no bytes
-        ("object_version", "<u8"),  # as PUT's: of the object that was read; OBJECT_ABSENT; 0: it was not read
-    ]
+ENTRY = Layout(
+    ("table", "<u2"),
+    ("key_length", "<u2"),  # bytes of key behind the entry
+    ("value_length", "<u4"),  # bytes of value behind the key; with ENTRY_EXPIRES; or one of the two, and no bytes
+    ("object_version", "<u8"),  # as PUT's: of the object that was read; OBJECT_ABSENT; 0: it was not read
 )
-ENTRY_STRUCT = struct.Struct("<HHIQ")  # ENTRY for the struct module
-assert ENTRY_STRUCT.size == ENTRY.itemsize
 ENTRY_DELETES = 0xFFFFFFFF  # the object is deleted, if there is one
 ENTRY_READS = 0xFFFFFFFE  # the object is not written
 ENTRY_EXPIRES = 0x80000000  # behind the value, and counted with it, stands how long the object is to live, TTL_BYTES
@@ -124,87 +114,67 @@ assert ENTRIES_MAX <= limits.COMMIT_OBJECTS_MAX
 
 # A BATCH's value is 1 to BATCH_REQUESTS_MAX requests: for each this, its object_version where BATCH_NAMES_VERSION says so, its
 # key, its value. The first has the packet's sequence number, each that follows the next one.
-BATCHED = np.dtype(
-    [
-        ("opcode", "u1"),  # one of BATCH_OPCODES
-        ("key_length", "u1"),  # bytes
-        ("table", "<u2"),
-        ("value_length", "<u2"),  # bytes
-        ("flags", "<u2"),  # FLAG_EXPIRES, as of the request by itself; BATCH_NAMES_VERSION
-    ]
+BATCHED = Layout(
+    ("opcode", "u1"),  # one of BATCH_OPCODES
+    ("key_length", "u1"),  # bytes
+    ("table", "<u2"),
+    ("value_length", "<u2"),  # bytes
+    ("flags", "<u2"),  # FLAG_EXPIRES, as of the request by itself; BATCH_NAMES_VERSION
 )
-BATCHED_STRUCT = struct.Struct("<BBHHH")  # BATCHED for the struct module
 BATCH_NAMES_VERSION = 1  # before the key stands the request's object_version, u64; else it is 0
 OBJECT_OPCODES = (Opcode.GET, Opcode.PUT, Opcode.DELETE, Opcode.EXPIRE, Opcode.TTL)
 BATCH_OPCODES = (*OBJECT_OPCODES, Opcode.INVOKE)
 BATCH_REQUESTS_MAX = limits.CLIENT_WINDOW  # each has a number of its own
 
 # The reply's value has for each of the first of them, in their order, an answer: this, then its value.
-ANSWER = np.dtype(
-    [
-        ("status", "<u2"),  # Status; with any but OK there is no value
-        ("value_length", "<u2"),  # bytes
-        ("object_version", "<u8"),
-    ]
+ANSWER = Layout(
+    ("status", "<u2"),  # Status; with any but OK there is no value
+    ("value_length", "<u2"),  # bytes
+    ("object_version", "<u8"),
 )
-ANSWER_STRUCT = struct.Struct("<HHQ")  # ANSWER for the struct module
-assert BATCHED.itemsize == BATCHED_STRUCT.size and ANSWER.itemsize == ANSWER_STRUCT.size
 
 # What stands in place of a value that is larger than VALUE_BYTES_MAX: a PUT_LARGE's value, and a GET_LARGE's reply. The value
 # itself is in parts, each of PART_BYTES but the last, which are put before (PUT_PART) under the key PART_KEY.
-LARGE = np.dtype(
-    [
-        ("id", "<u8"),  # of the value, random, of its tenant's choosing
-        ("length", "<u8"),  # bytes of the whole value
-    ]
+LARGE = Layout(
+    ("id", "<u8"),  # of the value, random, of its tenant's choosing
+    ("length", "<u8"),  # bytes of the whole value
 )
-LARGE_STRUCT = struct.Struct("<QQ")  # LARGE for the struct module
 LARGE_BYTES = LARGE.itemsize
 PART_KEY_STRUCT = struct.Struct("<QQ")  # the id, and the number of the part, from 0
 PART_KEY_BYTES = PART_KEY_STRUCT.size
 
 # What stands in a part: this, the key of the object that is to name it, and its piece of the value.
-PART = np.dtype(
-    [
-        ("table", "<u2"),  # of the object
-        ("key_length", "<u2"),  # bytes of its key
-        ("whole", "<u4"),  # bytes of the whole value, for who can tell that there is no room for it; 0: not told
-    ]
+PART = Layout(
+    ("table", "<u2"),  # of the object
+    ("key_length", "<u2"),  # bytes of its key
+    ("whole", "<u4"),  # bytes of the whole value, for who can tell that there is no room for it; 0: not told
 )
-PART_STRUCT = struct.Struct("<HHI")  # PART for the struct module
 PART_HEAD_BYTES = PART.itemsize
 assert PART_HEAD_BYTES + limits.KEY_BYTES_MAX + limits.PART_BYTES <= limits.VALUE_BYTES_MAX
 
 # A SCAN's value, and the beginning of its reply's; there keys follow, each a byte with its length, and its bytes.
-SCAN = np.dtype(
-    [
-        ("cursor", "<u8"),  # where to go on: as the reply before says; 0 to begin with; in a reply SCAN_END: that was all
-        ("store", "<u8"),  # of which store the cursor is: likewise
-    ]
+SCAN = Layout(
+    ("cursor", "<u8"),  # where to go on: as the reply before says; 0 to begin with; in a reply SCAN_END: that was all
+    ("store", "<u8"),  # of which store the cursor is: likewise
 )
-SCAN_STRUCT = struct.Struct("<QQ")  # SCAN for the struct module
 SCAN_BYTES = SCAN.itemsize
 SCAN_END = 0xFFFF_FFFF_FFFF_FFFF
 
 # An object as `dump.objects` tells it on the control port, and `restore.objects` takes it; then its key, its value, and zeros
 # up to a multiple of 8.
-DUMPED = np.dtype(
-    [
-        ("tenant", "<u2"),  # whose it is; a restore names its tenant once, and looks at none of these
-        ("table", "<u2"),
-        ("key_length", "<u2"),  # bytes
-        ("kind", "<u2"),  # DUMPED_…
-        ("value_length", "<u4"),  # bytes
-        ("generation", "<u4"),  # of the tenant
-        ("expires", "<i8"),  # when it does, ns since 1970 by the clock of the server's host; 0: never
-    ]
+DUMPED = Layout(
+    ("tenant", "<u2"),  # whose it is; a restore names its tenant once, and looks at none of these
+    ("table", "<u2"),
+    ("key_length", "<u2"),  # bytes
+    ("kind", "<u2"),  # DUMPED_…
+    ("value_length", "<u4"),  # bytes
+    ("generation", "<u4"),  # of the tenant
+    ("expires", "<i8"),  # when it does, ns since 1970 by the clock of the server's host; 0: never
 )
-DUMPED_STRUCT = struct.Struct("<HHHHIIq")  # DUMPED for the struct module
 DUMPED_BYTES = DUMPED.itemsize
 DUMPED_OBJECT = 0
 DUMPED_LARGE = 1  # the value is a LARGE, and the real one in parts
 DUMPED_PART = 2  # a part, as a PUT_PART has it; a restore takes them before the object
-assert DUMPED_STRUCT.size == DUMPED_BYTES
 DURABILITIES = ("none", "interval", "always")  # of tenants, by the number that the store has for each
 EVICTIONS = ("none", "hyperbolic")  # likewise
 
@@ -224,15 +194,15 @@ class Header:
 
     def pack(self) -> bytes:
         """The 64 bytes of the header."""
-        return HEADER_STRUCT.pack(*(int(getattr(self, name)) for name in FIELDS))
+        return HEADER.struct.pack(*(int(getattr(self, name)) for name in FIELDS))
 
     @classmethod
     def unpack(cls, packet: bytes | memoryview) -> Header:
         """Read the header at the start of a packet; raises ``ValueError`` when it is shorter than 64 bytes."""
-        if len(packet) < HEADER_STRUCT.size:
+        if len(packet) < HEADER.struct.size:
             raise ValueError(f"a packet of {len(packet)} bytes has no whole header")
         header = cls()
-        for name, value in zip(FIELDS, HEADER_STRUCT.unpack_from(packet), strict=True):
+        for name, value in zip(FIELDS, HEADER.struct.unpack_from(packet), strict=True):
             setattr(header, name, value)
         return header
 

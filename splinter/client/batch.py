@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from splinter.client.flights import Reply
 from splinter.errors import ProtocolError, Status
-from splinter.wire import ANSWER_STRUCT, BATCH_NAMES_VERSION, BATCHED_STRUCT, FLAG_EXPIRES, TTL_BYTES, Opcode
+from splinter.wire import ANSWER, BATCH_NAMES_VERSION, BATCHED, FLAG_EXPIRES, TTL_BYTES, Opcode
 
 _VERSION_BYTES = 8
 _READS = (Opcode.GET, Opcode.TTL)
-_pack = BATCHED_STRUCT.pack
+_batched, _answer = BATCHED.struct, ANSWER.struct
 
 
 @dataclass(slots=True)
@@ -34,19 +34,19 @@ class Batched:
     def size(self) -> int:
         """Bytes that it takes of a packet."""
         version_bytes = _VERSION_BYTES if self.object_version else 0
-        return BATCHED_STRUCT.size + version_bytes + len(self.key) + len(self.value) + (TTL_BYTES if self.ttl else 0)
+        return _batched.size + version_bytes + len(self.key) + len(self.value) + (TTL_BYTES if self.ttl else 0)
 
     @property
     def answer_size(self) -> int:
         """Bytes that its answer takes of a reply, at least."""
-        return ANSWER_STRUCT.size + (TTL_BYTES if self.opcode == Opcode.TTL else 0)
+        return _answer.size + (TTL_BYTES if self.opcode == Opcode.TTL else 0)
 
     def pack(self) -> bytes:
         """Its bytes."""
         flags = (FLAG_EXPIRES if self.ttl else 0) | (BATCH_NAMES_VERSION if self.object_version else 0)
         value = self.value + self.ttl.to_bytes(TTL_BYTES, "little") if self.ttl else self.value
         version = self.object_version.to_bytes(_VERSION_BYTES, "little") if self.object_version else b""
-        return _pack(self.opcode, len(self.key), self.table, len(value), flags) + version + self.key + value
+        return _batched.pack(self.opcode, len(self.key), self.table, len(value), flags) + version + self.key + value
 
 
 def packed(requests: Sequence[Batched]) -> bytes:
@@ -64,10 +64,10 @@ def read_answers(reply: Reply, requests: Sequence[Batched]) -> list[Reply]:
     while at < len(body):
         if len(answers) == len(requests):
             raise ProtocolError("a batch's reply answers more than it was asked")
-        if len(body) - at < ANSWER_STRUCT.size:
+        if len(body) - at < _answer.size:
             raise ProtocolError("a batch's reply is damaged")
-        status, length, version = ANSWER_STRUCT.unpack_from(body, at)
-        at += ANSWER_STRUCT.size
+        status, length, version = _answer.unpack_from(body, at)
+        at += _answer.size
         if length > len(body) - at or not _may_have(requests[len(answers)], status, length):
             raise ProtocolError("a batch's reply is damaged")
         answers.append(Reply(status, version, 0, 0, body[at : at + length]))

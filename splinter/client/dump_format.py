@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from splinter import limits
 from splinter.client.arguments import RANGES
 from splinter.client.encoding import format_token
-from splinter.wire import DUMPED_BYTES, DUMPED_LARGE, DUMPED_OBJECT, DUMPED_STRUCT, DURABILITIES, EVICTIONS, LARGE_STRUCT
+from splinter.wire import DUMPED, DUMPED_BYTES, DUMPED_LARGE, DUMPED_OBJECT, DURABILITIES, EVICTIONS, LARGE
 
 FORMAT = "splinter-dump"
 VERSION = 1
@@ -168,7 +168,7 @@ def objects_told(told: bytes, generations: dict[int, int]) -> Iterator[DumpedObj
     is none."""
     at = 0
     while at < len(told):
-        tenant, table, key_length, kind, value_length, generation, expires = DUMPED_STRUCT.unpack_from(told, at)
+        tenant, table, key_length, kind, value_length, generation, expires = DUMPED.struct.unpack_from(told, at)
         key_at = at + DUMPED_BYTES
         value_at = key_at + key_length
         at = key_at + (key_length + value_length + 7 & -8)
@@ -176,7 +176,7 @@ def objects_told(told: bytes, generations: dict[int, int]) -> Iterator[DumpedObj
             raise ValueError("the last object is cut")
         if generations.get(tenant) == generation:
             key, value = told[key_at:value_at], told[value_at : value_at + value_length]
-            length = LARGE_STRUCT.unpack(value)[1] if kind == DUMPED_LARGE else 0
+            length = LARGE.struct.unpack(value)[1] if kind == DUMPED_LARGE else 0
             if length != 0 and not limits.VALUE_BYTES_MAX < length <= limits.LARGE_BYTES_MAX:
                 raise ValueError("a large value is too large")
             yield DumpedObject(tenant, table, key, value, -(-expires // NS_PER_MS), length)
@@ -186,7 +186,7 @@ def dumped(
     table: int, key: bytes, value: bytes, expires: int = 0, *, kind: int = DUMPED_OBJECT, tenant: int = 0, generation: int = 0
 ) -> bytes:
     """An object as the control port takes it (DUMPED); ``expires`` in ns since 1970, or (0) never."""
-    head = DUMPED_STRUCT.pack(tenant, table, len(key), kind, len(value), generation, expires)
+    head = DUMPED.struct.pack(tenant, table, len(key), kind, len(value), generation, expires)
     return head + key + value + bytes(-(len(key) + len(value)) % 8)
 
 

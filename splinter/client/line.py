@@ -20,7 +20,7 @@ from splinter.client.padding import Padding
 from splinter.client.process import ForkedError, ProcessOwn, process_number
 from splinter.client.sockets import ResolutionTimeoutError, connect
 from splinter.errors import ProtocolError, RequestTimeoutError, SplinterError, UnreachableError
-from splinter.wire import FLAG_EXPIRES, FLAG_KERNEL, FLAG_REPLY, HEADER_STRUCT, MAGIC, TTL_BYTES, VERSION, Opcode
+from splinter.wire import FLAG_EXPIRES, FLAG_KERNEL, FLAG_REPLY, HEADER, MAGIC, TTL_BYTES, VERSION, Opcode
 
 # A client that was silent for CLIENT_IDLE_NS_MAX is forgotten, and a repetition would be executed a second time. Half of that:
 # the packets sent last may all have been lost.
@@ -39,7 +39,7 @@ _WRITES = frozenset(
     )
 )  # fmt: skip
 
-_pack, _unpack = HEADER_STRUCT.pack, HEADER_STRUCT.unpack_from
+_pack, _unpack = HEADER.struct.pack, HEADER.struct.unpack_from
 _monotonic = time.monotonic
 
 

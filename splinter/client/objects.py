@@ -13,7 +13,7 @@ from splinter import limits
 from splinter.client import fragments
 from splinter.client.channel import Channel
 from splinter.errors import BusyError, RequestError, SplinterError, Status, error_for
-from splinter.wire import LARGE_STRUCT, OBJECT_ABSENT, PART_HEAD_BYTES, PART_KEY_STRUCT, PART_STRUCT, TTL_BYTES, Opcode
+from splinter.wire import LARGE, OBJECT_ABSENT, PART, PART_HEAD_BYTES, PART_KEY_STRUCT, TTL_BYTES, Opcode
 
 _REPLACED_PAUSE_SECONDS = 0.001  # before a value that was replaced while it was read is read anew; doubles
 _UPLOADS_MAX = 3  # of a large value, whose parts are forgotten if it takes longer than PART_NS
@@ -63,7 +63,7 @@ def put(channel: Channel, table: int, key: bytes, value: bytes, if_version: int,
 def _put_large(channel: Channel, table: int, key: bytes, value: bytes, if_version: int, ttl: int) -> int:
     if if_version:
         _require_version(channel, table, key, if_version)
-    head = PART_STRUCT.pack(table, len(key), len(value)) + key
+    head = PART.struct.pack(table, len(key), len(value)) + key
     for _ in range(_UPLOADS_MAX):
         identity = secrets.randbits(64)
         try:
@@ -74,7 +74,7 @@ def _put_large(channel: Channel, table: int, key: bytes, value: bytes, if_versio
             _forget(channel, table, key, identity, len(value))
             raise
         reply = channel.request(
-            Opcode.PUT_LARGE, table, key, LARGE_STRUCT.pack(identity, len(value)), if_version, ttl=ttl
+            Opcode.PUT_LARGE, table, key, LARGE.struct.pack(identity, len(value)), if_version, ttl=ttl
         )  # fmt: skip
         if reply.status != Status.NOT_FOUND:
             return reply.checked().version
@@ -96,7 +96,7 @@ def _require_version(channel: Channel, table: int, key: bytes, if_version: int) 
 def _forget(channel: Channel, table: int, key: bytes, identity: int, length: int) -> None:
     """Have the server remove the parts of a value that it refused one of, which else take room until their time is over: it
     does so with an object that cannot be put."""
-    large = LARGE_STRUCT.pack(identity, length)
+    large = LARGE.struct.pack(identity, length)
     with contextlib.suppress(SplinterError):
         channel.request(Opcode.PUT_LARGE, table, key, large, _NO_VERSION, timeout=min(channel.timeout, _FORGET_SECONDS))
 
@@ -110,7 +110,7 @@ def _get_large(channel: Channel, table: int, key: bytes) -> tuple[bytes | None, 
         return None
     if reply.status != Status.OK:
         raise reply.error()
-    if len(reply.value) != LARGE_STRUCT.size or (told := LARGE_STRUCT.unpack(reply.value))[1] > limits.LARGE_BYTES_MAX:
+    if len(reply.value) != LARGE.struct.size or (told := LARGE.struct.unpack(reply.value))[1] > limits.LARGE_BYTES_MAX:
         raise SplinterError("the server describes a large value in a way that this client does not understand")
     identity, length = told
     pieces: list[bytes] = []

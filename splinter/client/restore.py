@@ -37,9 +37,9 @@ from splinter.wire import (
     DUMPED_LARGE,
     DUMPED_PART,
     DURABILITIES,
-    LARGE_STRUCT,
+    LARGE,
+    PART,
     PART_KEY_STRUCT,
-    PART_STRUCT,
 )
 
 _PIECE_BYTES = limits.RESTORE_PIECE_BYTES
@@ -314,13 +314,13 @@ class Restore:
     def _try_large(self, batch: _Batch, parts: list[DumpedPart], head: DumpedObject) -> tuple[str | None, int]:
         """Put parts, and the object behind them, under a new id. Returns the status of what is refused, and which it is."""
         identity, expires = secrets.randbits(64), head.expires_unix_ms * NS_PER_MS
-        start = PART_STRUCT.pack(head.table, len(head.key), 0) + head.key
+        start = PART.struct.pack(head.table, len(head.key), 0) + head.key
         # Parts have the moment of their object: where that is over, none is put.
         packed = [
             dumped(head.table, PART_KEY_STRUCT.pack(identity, one.number), start + one.value, expires, kind=DUMPED_PART)
             for one in parts
         ]
-        last = dumped(head.table, head.key, LARGE_STRUCT.pack(identity, head.length), expires, kind=DUMPED_LARGE)
+        last = dumped(head.table, head.key, LARGE.struct.pack(identity, head.length), expires, kind=DUMPED_LARGE)
         packed.append(last)
         step = _PIECE_BYTES // len(packed[0])
         for number in range(0, len(packed), step):

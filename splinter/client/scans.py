@@ -10,7 +10,7 @@ from splinter.client.arguments import check_timeout
 from splinter.client.channel import Channel
 from splinter.client.encoding import Key, check_table, encode_prefix
 from splinter.errors import BusyError, ScanInterruptedError, SplinterError, Status
-from splinter.wire import SCAN_BYTES, SCAN_END, SCAN_STRUCT, Opcode
+from splinter.wire import SCAN, SCAN_BYTES, SCAN_END, Opcode
 
 _PAUSE_SECONDS_MIN = 0.001  # before what a commit hides for a moment is looked at again; doubles
 _PAUSE_SECONDS_MAX = 0.1
@@ -43,13 +43,13 @@ class Scans:
         while cursor != SCAN_END:
             channel = self._take(timeout)
             try:
-                reply = channel.request(Opcode.SCAN, table, prefix, SCAN_STRUCT.pack(cursor, store))
+                reply = channel.request(Opcode.SCAN, table, prefix, SCAN.struct.pack(cursor, store))
                 if reply.status == Status.VERSION_CHANGED:
                     raise ScanInterruptedError
                 told = reply.checked().value
                 if len(told) < SCAN_BYTES:
                     raise SplinterError("the server lists keys in a way that this client does not understand")
-                before, (cursor, store) = cursor, SCAN_STRUCT.unpack_from(told)
+                before, (cursor, store) = cursor, SCAN.struct.unpack_from(told)
                 if cursor == before:  # a commit that deletes is under way
                     if waited >= channel.timeout:
                         raise BusyError("a commit that deletes is not finished: try again")

@@ -20,10 +20,10 @@ from splinter.client.encoding import Key, Value, check_table, encode_key, encode
 from splinter.client.lifetimes import Ttl, seconds_of
 from splinter.errors import ConflictError, SplinterError, Status, TransactionTooLargeError
 from splinter.wire import (
+    ENTRY,
     ENTRY_DELETES,
     ENTRY_EXPIRES,
     ENTRY_READS,
-    ENTRY_STRUCT,
     OBJECT_ABSENT,
     TTL_BYTES,
     Opcode,
@@ -175,7 +175,7 @@ def _entry(place: _Place, read: tuple[bytes | None, int] | None, put: _Put | Non
     if put is not None:
         body = put.value + (put.ttl_ns.to_bytes(TTL_BYTES, "little") if put.ttl_ns else b"")
         length = len(body) | (ENTRY_EXPIRES if put.ttl_ns else 0)
-    return ENTRY_STRUCT.pack(table, len(key), length, version) + key + body
+    return ENTRY.struct.pack(table, len(key), length, version) + key + body
 
 
 @contextlib.contextmanager

@@ -8,8 +8,10 @@ import mmap
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
+if TYPE_CHECKING:
+    import numpy as np
 
 _IOV_MAX = 1024
 
@@ -63,6 +65,8 @@ class Disk:
 
     def read_directly(self, path: Path, size: int) -> np.ndarray:
         """The first bytes of a file as the disk has them, not as the kernel remembers them. Raises :class:`OSError`."""
+        import numpy as np  # here, as the command line writes files without it
+
         memory = mmap.mmap(-1, -(-max(size, 1) // mmap.PAGESIZE) * mmap.PAGESIZE)
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_DIRECT | os.O_CLOEXEC)
@@ -83,6 +87,8 @@ class Disk:
 
 def mapped(path: Path) -> np.ndarray:
     """The bytes of a file, to read. Raises :class:`OSError`."""
+    import numpy as np  # likewise
+
     with path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
         if size == 0:

@@ -57,7 +57,7 @@ def build(
     """
     told = {"signature": compiled.signature.to_wire(), "digest": compiled.source_digest, "library": compiled.library}
     metadata = _metadata({**told, "kernel": kernel, "why": worker_reason, "program": program_bytes})
-    record = np.zeros(1, RECORD)
+    record = np.zeros(1, RECORD.dtype)
     record["code"] = code_address + compiled.entry
     record["signature_hash"] = compiled.signature.hash
     record["arguments_bytes_min"] = compiled.signature.arguments_bytes_min
@@ -92,7 +92,7 @@ def without_kernel(value: bytes, worker_reason: str) -> bytes:
 
 
 def _changed(value: bytes, kernel: int, told: dict[str, Any]) -> bytes:
-    record = np.frombuffer(value, RECORD, 1).copy()
+    record = np.frombuffer(value, RECORD.dtype, 1).copy()
     length = int(record["metadata_length"][0])
     metadata = _metadata(msgpack.unpackb(value[RECORD.itemsize :][:length]) | told)
     record["kernel"], record["metadata_length"] = kernel, len(metadata)
@@ -108,7 +108,7 @@ def parse(value: bytes | memoryview) -> InstalledExtension:
     """The inverse of :func:`build`; raises :class:`ProtocolError` for anything else."""
     if len(value) < RECORD.itemsize:
         raise ProtocolError(f"an extension record of {len(value)} bytes is too short")
-    record = np.frombuffer(value, RECORD, 1)[0]
+    record = np.frombuffer(value, RECORD.dtype, 1)[0]
     packed = bytes(value[RECORD.itemsize : RECORD.itemsize + int(record["metadata_length"])])
     try:
         metadata = msgpack.unpackb(packed)

@@ -27,12 +27,12 @@ from splinter.extras import with_advice
 from splinter.interrupts import uninterrupted
 from splinter.limits import QUEUES_MAX
 from splinter.net import netns
-from splinter.net.device import find
 
 try:
     from pyroute2 import Ethtool, IPRoute, NetlinkError
     from pyroute2.ethtool.ioctl import NoSuchDevice
 
+    from splinter.net.device import find
     from splinter.net.xdp import pass_through
 except ModuleNotFoundError as error:
     raise with_advice(error) from None

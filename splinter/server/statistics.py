@@ -5,8 +5,6 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-import numpy as np
-
 
 def plain(value: Any) -> Any:
     """A value as what msgpack and JSON can carry: NumPy's numbers and arrays become Python's, names become text."""
@@ -14,10 +12,8 @@ def plain(value: Any) -> Any:
         value = dataclasses.asdict(value)
     if isinstance(value, dict):
         return {str(name): plain(item) for name, item in value.items()}
-    if isinstance(value, np.ndarray):
+    if hasattr(value, "tolist"):  # NumPy's; what the command line takes from here does without it
         return plain(value.tolist())
-    if isinstance(value, np.generic):
-        return value.item()
     if isinstance(value, list | tuple | set):
         return [plain(item) for item in value]
     return value

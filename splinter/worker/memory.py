@@ -82,7 +82,7 @@ class WorkerMemory:
         self.wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self.block = arena.array(WORKER)
         self.address = self.block.ctypes.data
-        context = arena.array(CONTEXT)
+        context = arena.array(CONTEXT.dtype)
         self.log = arena.array(LOG)
         fill_context(context, store=store, participant=index, log_area=self.log.ctypes.data)
         self.siblings: np.ndarray | None = None  # the blocks' addresses; introduce() sets it

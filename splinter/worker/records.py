@@ -13,15 +13,15 @@ from splinter.net.depths import DEPTH
 from splinter.wire import ANSWER, BATCHED, ENTRY, HEADER
 from splinter.worker import layout
 
-Answer = record(ANSWER)
-Batched = record(BATCHED)
-Context = record(abi.CONTEXT)
+Answer = record(ANSWER.dtype)
+Batched = record(BATCHED.dtype)
+Context = record(abi.CONTEXT.dtype)
 Counters = record(layout.COUNTERS, behind=offset(layout.WORKER, "counters"))  # of the worker whose block is there
 Depth = record(DEPTH)  # a core's: how many packets wait for it
-Entry = record(ENTRY)
-Extension = record(abi.RECORD)
-Frame = record(abi.FRAME)
-Header = record(HEADER)
+Entry = record(ENTRY.dtype)
+Extension = record(abi.RECORD.dtype)
+Frame = record(abi.FRAME.dtype)
+Header = record(HEADER.dtype)
 Held = record(layout.HELD)
 Latency = record(layout.LATENCY)
 Look = record(layout.LOOK)

@@ -6,7 +6,6 @@ from numba import njit
 
 from splinter import limits
 from splinter.errors import Status
-from splinter.layout import offset
 from splinter.native.atomics import copy_bytes, load64, move_bytes, store8, store64
 from splinter.store.outcomes import Outcome
 from splinter.wire import FLAG_REPLY, HEADER, VERSION
@@ -31,7 +30,7 @@ _ROOM_MIN = limits.UDP_PAYLOAD_BYTES_MIN // limits.ROOM_UNIT_BYTES
 
 
 def _behind(first: str, *fields: str) -> list[int]:
-    return [offset(HEADER, field) - offset(HEADER, first) for field in fields]
+    return [HEADER.offset(field) - HEADER.offset(first) for field in fields]
 
 
 assert _behind("magic", "version", "status", "flags") == [4, 6, 7] and _behind("tenant", "key_length") == [6]

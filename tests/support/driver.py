@@ -61,7 +61,7 @@ class Driver:
         """The reply's status, or PENDING. ``sequence``: it is a client's request of this number, to be executed once."""
         packet = self.worker._packet(invoke_operation(self.accounts[tenant], name, arguments))
         self.packets.append(packet)
-        header = packet[: HEADER.itemsize].view(HEADER)
+        header = packet[: HEADER.itemsize].view(HEADER.dtype)
         if sequence:
             header["client"], header["sequence"], header["acknowledged"] = CLIENT, sequence, 1
         length = HEADER.itemsize + int(header["key_length"][0]) + int(header["value_length"][0])

@@ -173,7 +173,7 @@ def parse_reply(request: bytes, reply: bytes) -> tuple[wire.Header, bytes]:
     assert _checksum(ip) == bytes(2)
     assert struct.unpack(">H", ip[2:4])[0] == 28 + len(payload) and struct.unpack(">H", udp[4:6])[0] == 8 + len(payload)
     assert _checksum(ip[12:20] + b"\0\x11" + udp[4:6] + udp + payload) == bytes(2)
-    header = wire.Header(**dict(zip(wire.FIELDS, wire.HEADER_STRUCT.unpack_from(payload), strict=True)))
+    header = wire.Header(**dict(zip(wire.FIELDS, wire.HEADER.struct.unpack_from(payload), strict=True)))
     value = payload[wire.HEADER.itemsize :]
     assert header.flags == wire.FLAG_REPLY | wire.FLAG_KERNEL and header.value_length == len(value)
     return header, value

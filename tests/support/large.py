@@ -11,7 +11,7 @@ from splinter.store.objects import object_version
 from splinter.store.operations import store_find, store_last_version, store_put
 from splinter.store.publication import EXPECT_ABSENT
 from splinter.store.store import Store
-from splinter.wire import LARGE_STRUCT, PART_KEY_STRUCT, PART_STRUCT
+from splinter.wire import LARGE, PART, PART_KEY_STRUCT
 from tests.support.transactions import address_of
 
 
@@ -26,7 +26,7 @@ def put_part_in_epoch(
 ) -> int:
     """The same, by a participant that has entered an epoch."""
     part_key = PART_KEY_STRUCT.pack(identity, number)
-    value = PART_STRUCT.pack(table, len(key), 0) + key + data
+    value = PART.struct.pack(table, len(key), 0) + key + data
     moment = moment_in(store.address, participant_at(store.address, p), limits.PART_NS)
     return store_put(
         store.address, p, tenant, limits.TABLE_PARTS, address_of(part_key), len(part_key), address_of(value), len(value),
@@ -56,7 +56,7 @@ def put_head_in_epoch(
     store: Store, tenant: int, table: int, key: bytes, identity: int, length: int, expected: int = 0, ttl: int = 0, *, p: int
 ) -> int:
     """The same, by a participant that has entered an epoch; returns a status."""
-    large = LARGE_STRUCT.pack(identity, length)
+    large = LARGE.struct.pack(identity, length)
     moment = moment_in(store.address, participant_at(store.address, p), ttl) if ttl else 0
     return store_put_large(
         store.address, p, tenant, table, address_of(key), len(key), address_of(large), expected, 0, 0, moment
@@ -74,11 +74,11 @@ def put_large(store: Store, tenant: int, table: int, key: bytes, identity: int, 
 def large_value(store: Store, tenant: int, table: int, key: bytes) -> bytes | None:
     """The value of a key, put together from its parts; None: it has no large one."""
     head = store.lookup(tenant, table, key)
-    if head is None or len(head.value) != LARGE_STRUCT.size:
+    if head is None or len(head.value) != LARGE.struct.size:
         return None
-    identity, length = LARGE_STRUCT.unpack(head.value)
+    identity, length = LARGE.struct.unpack(head.value)
     parts = {stored.key: stored.value for stored in parts_in(store, tenant)}
-    skip = PART_STRUCT.size + len(key)
+    skip = PART.struct.size + len(key)
     pieces = [parts[PART_KEY_STRUCT.pack(identity, number)][skip:] for number in range(-(-length // limits.PART_BYTES))]
     return b"".join(pieces)
 

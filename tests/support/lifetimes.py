@@ -79,7 +79,7 @@ class Worker:
         """Run until no task waits; the status of what was begun last."""
         for _ in range(10_000):
             if not self.driver.slices(1)[TENANT]:
-                return int(self.driver.packets[-1][: limits.REQUEST_HEADER_BYTES].view(HEADER)["status"][0])
+                return int(self.driver.packets[-1][: limits.REQUEST_HEADER_BYTES].view(HEADER.dtype)["status"][0])
         raise AssertionError("tasks wait for ever")
 
     def invoke(self, name: str, *arguments: Any) -> Any:

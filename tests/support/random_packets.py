@@ -17,7 +17,7 @@ from splinter.client.admin import TenantInfo
 from splinter.ext.compile import compile_source
 from splinter.net.netns import inside
 from splinter.server.instance import InstanceInfo
-from splinter.wire import BATCH_OPCODES, FIELDS, HEADER, LARGE_STRUCT, PART_KEY_STRUCT, PART_STRUCT, Header, Opcode
+from splinter.wire import BATCH_OPCODES, FIELDS, HEADER, LARGE, PART, PART_KEY_STRUCT, Header, Opcode
 from tests.support import entries
 from tests.support.batches import One
 
@@ -83,10 +83,10 @@ class RandomPackets:
             key = PART_KEY_STRUCT.pack(dice.randrange(3), dice.randrange(4))
             if opcode == Opcode.PUT_PART:
                 value = (
-                    PART_STRUCT.pack(fields["table"], 8, 0) + dice.randrange(300).to_bytes(8, "little") + dice.randbytes(1000)
+                    PART.struct.pack(fields["table"], 8, 0) + dice.randrange(300).to_bytes(8, "little") + dice.randbytes(1000)
                 )
         elif opcode == Opcode.PUT_LARGE:
-            value = LARGE_STRUCT.pack(dice.randrange(3), dice.choice((1, 65_536, 70_000, 8 << 20, 1 << 63)))
+            value = LARGE.struct.pack(dice.randrange(3), dice.choice((1, 65_536, 70_000, 8 << 20, 1 << 63)))
         elif opcode == Opcode.MULTIGET:
             keys = [dice.randrange(300).to_bytes(8, "little") for _ in range(dice.randrange(1, 40))]
             key, value = b"", b"".join(len(each).to_bytes(2, "little") + each for each in keys)
@@ -134,7 +134,7 @@ class RandomPackets:
         random = self._random
         chosen = random.integers(0, TEMPLATES, count)
         packets, lengths = self._templates[chosen], self._lengths[chosen]
-        headers = np.ndarray(count, HEADER, packets, strides=packets.strides[:1])
+        headers = np.ndarray(count, HEADER.dtype, packets, strides=packets.strides[:1])
         fate = random.random(count)
         headers["sequence"] += random.integers(0, 1000, count).astype(np.uint64)
         headers["token"][fate < 0.05] = random.integers(0, 1 << 63, count).astype(np.uint64)[fate < 0.05]
@@ -154,7 +154,7 @@ class RandomPackets:
         field = self._random.integers(0, 5 * len(FIELDS), len(headers))
         for number, name in enumerate(FIELDS):
             rows = np.flatnonzero(field == number)
-            bits = 8 * HEADER[name].itemsize
+            bits = 8 * HEADER.dtype[name].itemsize
             headers[name][rows] = [self._dice.choice(EDGES) % (1 << bits) for _ in rows]
 
     def _flip_bits(self, packets: np.ndarray, lengths: np.ndarray) -> None:

@@ -33,7 +33,7 @@ _NOW = ctypes.CFUNCTYPE(_I64, *[_I64] * 2)
 _LOG = ctypes.CFUNCTYPE(_I64, *[_I64] * 4)
 _libm = ctypes.CDLL("libm.so.6")
 _PUT_IF = ctypes.CFUNCTYPE(_I64, *[_I64] * 8)
-_NEW_FRAME = np.zeros(1, abi.FRAME)
+_NEW_FRAME = np.zeros(1, abi.FRAME.dtype)
 _RESUMES_MAX = 100_000  # of one run: here it is the only limit, there is no clock
 
 
@@ -55,8 +55,8 @@ class Runner:
         self._memory = ctypes.create_string_buffer(FRAME_BYTES + 64)
         self._frame_address = ctypes.addressof(self._memory) + 63 & ~63
         raw = (ctypes.c_char * FRAME_BYTES).from_address(self._frame_address)
-        self._frame = view(raw, abi.FRAME)
-        self._context = np.zeros(1, abi.CONTEXT)
+        self._frame = view(raw, abi.FRAME.dtype)
+        self._context = np.zeros(1, abi.CONTEXT.dtype)
         self._helpers = {
             "get": _GET(self._get), "put": _PUT(self._put), "delete": _GET(self._delete), "put_if": _PUT_IF(self._put_if),
             "now_ns": _NOW(self._now), "log": _LOG(self._log), "add": _ADD(self._add), "delete_if": _ADD(self._delete_if),

@@ -9,7 +9,7 @@ from splinter_bench.subjects.in_worker import WorkerInProcess
 
 from splinter import limits
 from splinter.errors import Status
-from splinter.wire import FLAG_EXPIRES, LARGE_STRUCT, OBJECT_ABSENT, PART_KEY_STRUCT, PART_STRUCT, Header, Opcode
+from splinter.wire import FLAG_EXPIRES, LARGE, OBJECT_ABSENT, PART, PART_KEY_STRUCT, Header, Opcode
 from splinter.worker.accounts import begin_resumes
 from splinter.worker.reply import PENDING
 from splinter.worker.requests import handle
@@ -170,7 +170,7 @@ _PIECES = bytes(range(256)) * 12  # in fragments
 
 
 def _part(new: bytes) -> bytes:
-    return PART_STRUCT.pack(1, len(new), 0) + new + _PIECES
+    return PART.struct.pack(1, len(new), 0) + new + _PIECES
 
 
 def invokes(name: str) -> Kind:
@@ -213,7 +213,7 @@ REFUSED: dict[str, Kind] = {  # they change nothing here, and would where other 
         Opcode.PUT, old, _PIECES, object_version=OBJECT_ABSENT
     ),
     "put of a large value without parts": lambda sender, new, _: sender.request(
-        Opcode.PUT_LARGE, new, LARGE_STRUCT.pack(4, 100_000), table=1
+        Opcode.PUT_LARGE, new, LARGE.struct.pack(4, 100_000), table=1
     ),
     "delete of nothing": lambda sender, new, _: sender.request(Opcode.DELETE, new, table=1),
     "batch of what is refused": lambda sender, new, old: sender.batch(

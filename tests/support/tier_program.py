@@ -44,7 +44,7 @@ PORT, TENANT_ID, TOKEN = 7171, 7, 0xFEDC_BA98_7654_3210
 LEFT = {Verdict.NO_SOCKET}  # what becomes of a request that is left to the worker: here is none
 HEADER_BYTES = wire.HEADER.itemsize
 _IP_AT = 14  # in a frame without a tag
-FLAGS_AT = wire.HEADER.fields["flags"][1]  # type: ignore[index]
+FLAGS_AT = wire.HEADER.offset("flags")
 
 
 @dataclass(frozen=True)

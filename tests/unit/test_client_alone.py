@@ -51,11 +51,7 @@ from splinter.cli.start import main
 sys.argv = ["splinter", "bench", "goals"]
 sys.exit(main())
 """
-NEED_A_SERVERS_PACKAGES = {
-    "numba": ["serve", "--transport", "udp"],
-    "pyroute2": ["lab", "status"],
-    "llvmlite": ["check", str(EXAMPLE)],
-}
+NEED_A_SERVERS_PACKAGES = (["serve", "--transport", "udp"], ["lab", "status"], ["check", str(EXAMPLE)])
 
 
 def run(program: str, *arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
@@ -73,14 +69,14 @@ def test_nothing_that_a_client_loads_needs_the_servers_packages(tmp_path: Path) 
     assert result.stdout.endswith("\n42\n")
 
 
-@pytest.mark.parametrize("package", NEED_A_SERVERS_PACKAGES)
-def test_commands_that_need_them_say_how_to_get_them(package: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("arguments", NEED_A_SERVERS_PACKAGES, ids=lambda each: each[0])
+def test_commands_that_need_them_say_how_to_get_them(arguments: list[str], tmp_path: Path) -> None:
     program = "from splinter.cli.start import main; main()"
-    result = run(program, *NEED_A_SERVERS_PACKAGES[package], folder=tmp_path)
+    result = run(program, *arguments, folder=tmp_path)
     assert result.returncode == 1
     assert result.stdout == ""
     (line,) = result.stderr.splitlines()
-    assert f"{package} is missing" in line
+    assert any(f"{package} is missing" in line for package in SERVER_PACKAGES)
     assert line.endswith(": pip install 'splinter-store[server]'")
 
 
@@ -114,7 +110,7 @@ def test_the_extra_has_the_packages_that_are_told() -> None:
         return {requirement.partition(">")[0].replace("-", "_") for requirement in requirements}
 
     assert names(project["optional-dependencies"]["server"]) == SERVER_PACKAGES
-    assert names(project["dependencies"]) == {"greenlet", "msgpack", "numpy", "rich", "typer"}
+    assert names(project["dependencies"]) == {"greenlet", "msgpack", "rich", "typer"}
 
 
 def test_a_missing_laboratory_is_told_in_one_sentence(tmp_path: Path) -> None:

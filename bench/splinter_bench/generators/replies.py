@@ -12,7 +12,7 @@ from splinter.limits import FRAGMENT_BYTES, REQUEST_HEADER_BYTES, VALUE_BYTES_MA
 from splinter.native.atomics import load8, load16, load32, load64, store64
 from splinter.native.libc import memcmp
 from splinter.wire import (
-    ANSWER_STRUCT,
+    ANSWER,
     FLAG_KERNEL,
     H_CLIENT,
     H_FLAGS,
@@ -31,7 +31,7 @@ from splinter_bench.histogram import record, record_in_series
 from splinter_bench.workloads.workload import ANY_VERSION
 
 _WORD_BYTES, _PATCH_BYTES, _TEMPLATE_BYTES = 8, PATCH.itemsize, TEMPLATE.itemsize
-_ANSWER_BYTES, _ANSWER_LENGTH = ANSWER_STRUCT.size, 2  # a batch's answer, and where in it the length of its value is
+_ANSWER_BYTES, _ANSWER_LENGTH = ANSWER.struct.size, 2  # a batch's answer, and where in it the length of its value is
 _PIECES_MAX = -(-VALUE_BYTES_MAX // FRAGMENT_BYTES)  # of a value: a bit for each, and one for what is none, fit a word
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from splinter.errors import Status
 from splinter.limits import PACKET_BODY_BYTES_MAX, REQUEST_HEADER_BYTES
-from splinter.wire import ANSWER, ANSWER_STRUCT, BATCH_REQUESTS_MAX, BATCHED_STRUCT, Opcode
+from splinter.wire import ANSWER, BATCH_REQUESTS_MAX, BATCHED, Opcode
 from splinter_bench.workloads.workload import (
     ANY_VERSION,
     KEY_BYTES_DEFAULT,
@@ -17,8 +17,8 @@ from splinter_bench.workloads.workload import (
     value_template,
 )
 
-_BATCHED_BYTES, _ANSWER_BYTES = BATCHED_STRUCT.size, ANSWER_STRUCT.size
-_VERSION_AT = ANSWER.fields["object_version"][1]  # type: ignore[index]
+_BATCHED_BYTES, _ANSWER_BYTES = BATCHED.struct.size, ANSWER.struct.size
+_VERSION_AT = ANSWER.offset("object_version")
 
 
 def most_gets(key_bytes: int = KEY_BYTES_DEFAULT, value_bytes: int = VALUE_BYTES_DEFAULT) -> int:
@@ -40,8 +40,8 @@ def batch_gets_operation(
     """
     _refuse_beyond(most_gets(key_bytes, value_bytes), gets, f"gets of {key_bytes}-byte keys and {value_bytes}-byte values")
     key, value = key_template(key_bytes), value_template(value_bytes)
-    entry = BATCHED_STRUCT.pack(Opcode.GET, key_bytes, account.table, 0, 0) + key
-    answer = ANSWER_STRUCT.pack(Status.OK, value_bytes, 0) + value
+    entry = BATCHED.struct.pack(Opcode.GET, key_bytes, account.table, 0, 0) + key
+    answer = ANSWER.struct.pack(Status.OK, value_bytes, 0) + value
     key_at = len(entry) - NUMBER_BYTES
     in_reply = (
         place
@@ -67,13 +67,13 @@ def batch_puts_operation(
     """
     _refuse_beyond(most_puts(key_bytes, value_bytes), puts, f"puts of {key_bytes}-byte keys and {value_bytes}-byte values")
     key, value = key_template(key_bytes), value_template(value_bytes)
-    entry = BATCHED_STRUCT.pack(Opcode.PUT, key_bytes, account.table, value_bytes, 0) + key + value
+    entry = BATCHED.struct.pack(Opcode.PUT, key_bytes, account.table, value_bytes, 0) + key + value
     value_at = len(entry) - value_bytes
     numbers_at = (value_at - NUMBER_BYTES, value_at)  # of key and value, next to each other
     return Operation(
         "batched puts",
         request(account, Opcode.BATCH, b"", entry * puts, table=0),
-        reply=ANSWER_STRUCT.pack(Status.OK, 0, 0) * puts,
+        reply=ANSWER.struct.pack(Status.OK, 0, 0) * puts,
         patches=tuple((REQUEST_HEADER_BYTES + n * len(entry) + at, n) for n in range(puts) for at in numbers_at),
         reply_patches=tuple((n * _ANSWER_BYTES + _VERSION_AT, ANY_VERSION) for n in range(puts)),
         batch=puts,

@@ -7,11 +7,15 @@ kernel's verifier knows nothing of what ours has proved.
 
 from __future__ import annotations
 
-import numpy as np
-
 from splinter.ext.abi import FRAME, FRAME_HEADER_BYTES
+from splinter.extras import with_advice
 from splinter.layout import offset
 from splinter.limits import EXTENSION_SCRATCH_BYTES, FRAME_BYTES, KEY_AREA_BYTES, PACKET_BODY_BYTES_MAX
+
+try:
+    import numpy as np
+except ModuleNotFoundError as error:
+    raise with_advice(error) from None
 
 CELLS_MAX = 512  # registers that more than one block knows
 STACK_CELLS_MAX = 32
@@ -22,7 +26,7 @@ OBJECT_ADDRESS = 1 << 40  # above every offset in the slabs (splinter.limits.STO
 # Writers: the program, and the code that it calls; nothing of it outlives a packet.
 SCRATCH = np.dtype(
     [
-        ("frame", FRAME),  # splinter.ext.abi
+        ("frame", FRAME.dtype),  # splinter.ext.abi
         ("memory", "u1", FRAME_BYTES - FRAME_HEADER_BYTES),  # of the frame, behind its header: areas and slots
         ("cells", "<u8", CELLS_MAX),
         ("stack", "<u8", STACK_CELLS_MAX),  # cells of SCRATCH

@@ -38,7 +38,7 @@ from splinter.store.dump import (
 )
 from splinter.store.layout import DURABILITY_ALWAYS
 from splinter.store.stored import STARTS_BITS
-from splinter.wire import DUMPED_BYTES, DUMPED_STRUCT
+from splinter.wire import DUMPED, DUMPED_BYTES
 
 if TYPE_CHECKING:
     from splinter.server.control.kept import KeptExtensions
@@ -298,7 +298,7 @@ def part_of_chain(found: bytes, behind: bytes | None, room: int) -> tuple[bytes,
     objects: list[tuple[bytes, bytes]] = []
     at = 0
     while at < len(found):
-        tenant, table, key_length, _, value_length, _, _ = DUMPED_STRUCT.unpack_from(found, at)
+        tenant, table, key_length, _, value_length, _, _ = DUMPED.struct.unpack_from(found, at)
         key_at = at + DUMPED_BYTES
         end = key_at + (key_length + value_length + 7 & -8)
         place = struct.pack(">HH", tenant, table) + found[key_at : key_at + key_length]

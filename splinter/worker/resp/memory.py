@@ -93,6 +93,6 @@ class Door:
         self.block["out_end"] = self.block["output"] + OUTPUT_BYTES
         self.block["epoll"], self.block["listener"], self.block["control"] = epoll, listener, control
         self.block["scripts_count"] = len(SCRIPTS)
-        frame = arena.array(FRAME)
+        frame = arena.array(FRAME.dtype)
         frame["transaction"] = arena.take(TRANSACTION_AREA_BYTES)
         self.block["frame"] = frame.ctypes.data

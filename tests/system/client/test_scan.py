@@ -15,7 +15,7 @@ from splinter.client import Client
 from splinter.client.admin import TenantInfo
 from splinter.errors import ScanInterruptedError, Status, error_for
 from splinter.testing.process import free_port
-from splinter.wire import SCAN_BYTES, SCAN_END, SCAN_STRUCT, Opcode
+from splinter.wire import SCAN, SCAN_BYTES, SCAN_END, Opcode
 from tests.support.kill_all import kill_everything
 from tests.support.raw import RawSocket
 from tests.support.servers import RunningServer, running_lab, serving
@@ -106,14 +106,14 @@ def test_any_cursor_is_harmless(server: RunningServer, tenant: TenantInfo, clien
     with contextlib.closing(RawSocket(server.info)) as raw:
 
         def ask(cursor: int, store: int, prefix: bytes = b"", **fields: int) -> tuple[int, bytes]:
-            body = prefix + SCAN_STRUCT.pack(cursor, store)
+            body = prefix + SCAN.struct.pack(cursor, store)
             sizes = {"key_length": len(prefix), "value_length": SCAN_BYTES} | fields
             reply = raw.request(tenant.tenant, tenant.token, Opcode.SCAN, body, table=1, **sizes)
             assert reply is not None
             return reply[0].status, reply[1]
 
         status, told = ask(0, 0)
-        store = SCAN_STRUCT.unpack_from(told)[1]
+        store = SCAN.struct.unpack_from(told)[1]
         assert status == 0
         for cursor in [SCAN_END, 1 << 63, 255, 256, 1 << 31, 1 << 32, *(dice.getrandbits(64) for _ in range(200))]:
             status, told = ask(cursor, store)

@@ -97,7 +97,7 @@ def is_run(tier: TierProgram, request: bytes, **options: object) -> bytes:
 
 def status_of(reply: bytes | None) -> int:
     assert reply is not None
-    return bytes(Ether(reply)[UDP].payload)[wire.HEADER.fields["status"][1]]  # type: ignore[index]
+    return bytes(Ether(reply)[UDP].payload)[wire.HEADER.offset("status")]
 
 
 # --- lengths -------------------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from splinter_bench.workloads.workload import Account, Operation, Workload, get_
 
 from splinter.errors import Status
 from splinter.limits import CLIENT_WINDOW, PACKET_BODY_BYTES_MAX, REQUEST_HEADER_BYTES
-from splinter.wire import BATCHED_STRUCT, Header, Opcode
+from splinter.wire import BATCHED, Header, Opcode
 from tests.support.flight_wire import Wire
 
 ACCOUNT = Account(7, 1, 3)
@@ -156,7 +156,7 @@ def test_a_batch_lists_its_requests() -> None:
     packet = wire.send(1)
     header = Header.unpack(packet)
     assert (header.opcode, header.table, header.key_length) == (Opcode.BATCH, 0, 0)
-    entry = BATCHED_STRUCT.pack(Opcode.PUT, KEY_BYTES, ACCOUNT.table, VALUE_BYTES, 0)
+    entry = BATCHED.struct.pack(Opcode.PUT, KEY_BYTES, ACCOUNT.table, VALUE_BYTES, 0)
     key = put_operation(ACCOUNT).payload[REQUEST_HEADER_BYTES:][: KEY_BYTES - 8]
     assert packet[REQUEST_HEADER_BYTES:] == b"".join(
         entry + key + number.to_bytes(8, "little") + value_of(number) for number in (2, 3)

@@ -20,7 +20,7 @@ from splinter.cli.main import app
 from splinter.errors import Status
 from splinter.ext.front.names import is_name
 from splinter.visible import visible, visible_bytes, visible_lines
-from splinter.wire import SCAN_END, SCAN_STRUCT, Opcode
+from splinter.wire import SCAN, SCAN_END, Opcode
 from tests.support.commands import CliRunner
 from tests.support.control_responder import ControlResponder
 from tests.unit.client.conftest import Responder
@@ -94,7 +94,7 @@ def server(
     control.answer = lambda request: {"ok": True, **ANSWERS.get(request["op"], {})}
     requests.invoke = lambda name, packed, hash: (Status.OK, HOSTILE.encode())
     requests.objects[0, b"k"] = (2, HOSTILE.encode())
-    requests.answers[Opcode.SCAN] = lambda header, key, value: (Status.OK, SCAN_STRUCT.pack(SCAN_END, 1) + LISTED)
+    requests.answers[Opcode.SCAN] = lambda header, key, value: (Status.OK, SCAN.struct.pack(SCAN_END, 1) + LISTED)
     return responders
 
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from splinter import limits
 from splinter.errors import Status
 from splinter.wire import (
-    ANSWER_STRUCT,
+    ANSWER,
     BATCH_NAMES_VERSION,
     BATCH_OPCODES,
     BATCH_REQUESTS_MAX,
-    BATCHED_STRUCT,
+    BATCHED,
     FLAG_EXPIRES,
     Header,
     Opcode,
@@ -41,10 +41,10 @@ def split(value: bytes) -> list[tuple[Header, bytes, bytes]] | None:
     """A batch's requests: header, key and value of each as if it came by itself; None for what is no batch."""
     at, found = 0, []
     while at < len(value):
-        if len(value) - at < BATCHED_STRUCT.size:
+        if len(value) - at < BATCHED.struct.size:
             return None
-        opcode, key_length, table, value_length, flags = BATCHED_STRUCT.unpack_from(value, at)
-        at += BATCHED_STRUCT.size
+        opcode, key_length, table, value_length, flags = BATCHED.struct.unpack_from(value, at)
+        at += BATCHED.struct.size
         version = 0
         if flags & BATCH_NAMES_VERSION:
             version = int.from_bytes(value[at : at + _VERSION_BYTES], "little")
@@ -93,7 +93,7 @@ class BatchServer:
                 return Status.OK, body
             header.tenant, header.token, header.client = packet.tenant, packet.token, packet.client
             header.sequence, header.acknowledged = number, packet.acknowledged
-            answer = self._answer(record, header, its_key, its_value, _ROOM - len(body) - ANSWER_STRUCT.size)
+            answer = self._answer(record, header, its_key, its_value, _ROOM - len(body) - ANSWER.struct.size)
             if answer is None:
                 break
             body += answer
@@ -113,7 +113,7 @@ class BatchServer:
             status, told = self._execute(header, key, value)
             if status == Status.BUSY:
                 return None
-            if header.fragment_count > 1 or (status == Status.OK and len(told) > _ROOM - ANSWER_STRUCT.size):
+            if header.fragment_count > 1 or (status == Status.OK and len(told) > _ROOM - ANSWER.struct.size):
                 status, told = Status.VALUE_TOO_LARGE, b""
             has_value = status == Status.OK or (status == Status.EXTENSION_ERROR and header.opcode == Opcode.INVOKE)
             found = status, told if has_value else b"", header.object_version if status == Status.OK else 0
@@ -122,4 +122,4 @@ class BatchServer:
             self.executed.append((header.client, number, Opcode(header.opcode), key))
             if not is_read:
                 record.results[number] = found
-        return ANSWER_STRUCT.pack(found[0], len(found[1]), found[2]) + found[1]
+        return ANSWER.struct.pack(found[0], len(found[1]), found[2]) + found[1]

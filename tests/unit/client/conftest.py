@@ -16,18 +16,18 @@ from splinter import limits
 from splinter.client import AsyncClient, Client
 from splinter.errors import Status
 from splinter.wire import (
+    ENTRY,
     ENTRY_DELETES,
     ENTRY_EXPIRES,
     ENTRY_READS,
-    ENTRY_STRUCT,
     FLAG_EXPIRES,
     FLAG_REPLY,
     MULTIGET_MISSING,
     MULTIGET_TOO_LARGE,
     MULTIGET_VERSIONS,
     OBJECT_ABSENT,
+    SCAN,
     SCAN_END,
-    SCAN_STRUCT,
     TTL_BYTES,
     TTL_NONE,
     Header,
@@ -193,17 +193,17 @@ class Responder:
 
     def _scan(self, header: Header, prefix: bytes, value: bytes) -> bytes:
         """Three keys at a time."""
-        cursor, _ = SCAN_STRUCT.unpack(value)
+        cursor, _ = SCAN.struct.unpack(value)
         found = sorted(key for table, key in self.objects if table == header.table and key.startswith(prefix))
         piece = found[cursor : cursor + 3]
         following = cursor + 3 if cursor + 3 < len(found) else SCAN_END
-        return SCAN_STRUCT.pack(following, 1) + b"".join(bytes([len(key)]) + key for key in piece)
+        return SCAN.struct.pack(following, 1) + b"".join(bytes([len(key)]) + key for key in piece)
 
     def _transact(self, header: Header, body: bytes) -> tuple[Status, bytes]:
         at, writes = 0, []
         while at < len(body):
-            table, key_length, value_length, version = ENTRY_STRUCT.unpack_from(body, at)
-            at += ENTRY_STRUCT.size
+            table, key_length, value_length, version = ENTRY.struct.unpack_from(body, at)
+            at += ENTRY.struct.size
             place = table, body[at : at + key_length]
             at += key_length
             if version and self.objects.get(place, (OBJECT_ABSENT, b""))[0] != version:

@@ -17,7 +17,7 @@ from splinter.errors import (
     Status,
     UnknownTenantError,
 )
-from splinter.wire import ANSWER_STRUCT, Header, Opcode
+from splinter.wire import ANSWER, Header, Opcode
 from tests.support.waiting import wait_for
 from tests.unit.client.batch_server import split
 from tests.unit.client.conftest import HEADER_BYTES, TENANT, TOKEN
@@ -120,7 +120,7 @@ def test_what_a_reply_leaves_out_counts_for_the_window(client, responder):
         return [packet]
 
     def note(header: Header, packet: bytes) -> list[bytes]:
-        count = (len(packet) - HEADER_BYTES) // ANSWER_STRUCT.size
+        count = (len(packet) - HEADER_BYTES) // ANSWER.struct.size
         answered.update(range(header.sequence, header.sequence + count))
         return [packet]
 

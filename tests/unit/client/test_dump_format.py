@@ -32,7 +32,7 @@ from splinter.client.dump_format import (
 )
 from splinter.client.dump_reader import DumpReader
 from splinter.errors import DumpError
-from splinter.wire import DUMPED_LARGE, LARGE_STRUCT
+from splinter.wire import DUMPED_LARGE, LARGE
 from tests.support.dumps import EXTENSION, HEADER, OBJECT, TENANT, line, sealed
 
 WHOLE = sealed(HEADER, TENANT, EXTENSION, OBJECT, {**OBJECT, "key": "other", "expires_unix_ms": 5})
@@ -91,7 +91,7 @@ def test_a_message_that_is_cut_is_no_objects(cut: int):
 
 @pytest.mark.parametrize("length", [1, limits.VALUE_BYTES_MAX, limits.LARGE_BYTES_MAX + 1, (1 << 64) - 1])
 def test_a_server_that_tells_impossible_lengths_is_not_believed(length: int):
-    told = dumped(0, b"key", LARGE_STRUCT.pack(5, length), kind=DUMPED_LARGE, tenant=7)
+    told = dumped(0, b"key", LARGE.struct.pack(5, length), kind=DUMPED_LARGE, tenant=7)
     with pytest.raises(ValueError, match="too large"):
         list(objects_told(told, {7: 0}))
 

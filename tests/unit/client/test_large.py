@@ -10,7 +10,7 @@ import pytest
 from splinter import limits
 from splinter.client import AsyncClient, Client
 from splinter.errors import BusyError, OutOfMemoryError, QuotaExceededError, SplinterError, Status, VersionChangedError
-from splinter.wire import LARGE_STRUCT, OBJECT_ABSENT, PART_KEY_STRUCT, PART_STRUCT, Header, Opcode
+from splinter.wire import LARGE, OBJECT_ABSENT, PART, PART_KEY_STRUCT, Header, Opcode
 from tests.unit.client.conftest import TENANT, TOKEN, Responder
 
 LENGTH = 2 * limits.PART_BYTES + 5
@@ -67,11 +67,11 @@ def large(responder: Responder) -> Iterator[Large]:
 def test_it_goes_and_comes_in_parts(client: Client, large: Large):
     assert client.put(b"key", VALUE, table=3) == 8
     assert client.get_with_version(b"key", table=3) == (VALUE, 8)
-    identity, length = LARGE_STRUCT.unpack(large.head or b"")
+    identity, length = LARGE.struct.unpack(large.head or b"")
     assert length == LENGTH
     assert large.parts.keys() == {PART_KEY_STRUCT.pack(identity, number) for number in range(3)}
     whole = [b"".join(fragments[index] for index in sorted(fragments)) for fragments in large.parts.values()]
-    assert {part[: PART_STRUCT.size + 3] for part in whole} == {PART_STRUCT.pack(3, 3, LENGTH) + b"key"}
+    assert {part[: PART.struct.size + 3] for part in whole} == {PART.struct.pack(3, 3, LENGTH) + b"key"}
 
 
 @pytest.mark.parametrize("kind", [Client, AsyncClient])
@@ -116,7 +116,7 @@ def test_parts_of_a_value_that_is_refused_are_given_up(client: Client, large: La
         client.put(b"key", VALUE, table=3)
     ((table, key, version, value),) = heads
     assert (table, key) == (3, b"key") and version % 2 == 1  # which no object has, should a part have come all the same
-    identity, length = LARGE_STRUCT.unpack(value)
+    identity, length = LARGE.struct.unpack(value)
     assert length == LENGTH and all(part.startswith(PART_KEY_STRUCT.pack(identity, 0)[:8]) for part in large.parts)
 
 
@@ -150,7 +150,7 @@ def test_one_that_was_deleted_meanwhile_is_none(client: Client, large: Large):
 
 
 @pytest.mark.parametrize(
-    "told", [b"", bytes(15), bytes(17), LARGE_STRUCT.pack(1, limits.LARGE_BYTES_MAX + 1), LARGE_STRUCT.pack(1, (1 << 64) - 1)]
+    "told", [b"", bytes(15), bytes(17), LARGE.struct.pack(1, limits.LARGE_BYTES_MAX + 1), LARGE.struct.pack(1, (1 << 64) - 1)]
 )
 def test_what_no_server_says_is_an_error(client: Client, large: Large, told: bytes):
     large.head = told

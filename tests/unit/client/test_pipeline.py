@@ -32,7 +32,7 @@ from splinter.errors import (
     error_for,
 )
 from splinter.ext.signature import Signature
-from splinter.wire import ANSWER_STRUCT, BATCHED_STRUCT, OBJECT_ABSENT, Header, Opcode
+from splinter.wire import ANSWER, BATCHED, OBJECT_ABSENT, Header, Opcode
 from tests.support import forks
 from tests.support.waiting import wait_for
 from tests.unit.client.batch_server import READS, split
@@ -273,7 +273,7 @@ def cut(sizes: list[int]) -> list[int]:
     """How many of requests that have so many bytes go in each packet; what fits none goes by itself."""
     packets, room = [], 0
     for size in sizes:
-        if size > room or packets[-1] == BODY // ANSWER_STRUCT.size or not packets[-1]:
+        if size > room or packets[-1] == BODY // ANSWER.struct.size or not packets[-1]:
             packets.append(0)
             room = BODY
         if size <= BODY:
@@ -291,7 +291,7 @@ def test_packets_are_filled(client: Client, wire: Wire, responder: Responder, si
         p.get(7)
     assert [responder.objects[0, number.to_bytes(8, "little")][0] for number in range(count)] == p.results[:-1]
     assert p.results[:-1] == sorted(p.results[:-1]) and p.results[-1] == value
-    assert wire.sizes == cut([BATCHED_STRUCT.size + 8 + size] * count + [BATCHED_STRUCT.size + 8])
+    assert wire.sizes == cut([BATCHED.struct.size + 8 + size] * count + [BATCHED.struct.size + 8])
 
 
 @pytest.mark.parametrize("count", [1, limits.CLIENT_WINDOW - 1, limits.CLIENT_WINDOW, limits.CLIENT_WINDOW + 1, 500])
@@ -602,7 +602,7 @@ ANSWERS = [(Status.OK, 4, b""), (Status.OK, 4, b"value"), (Status.OK, 4, bytes(8
 
 
 def answer_bytes(*answers: tuple[int, int, bytes]) -> bytes:
-    return b"".join(ANSWER_STRUCT.pack(status, len(value), version) + value for status, version, value in answers)
+    return b"".join(ANSWER.struct.pack(status, len(value), version) + value for status, version, value in answers)
 
 
 @pytest.mark.parametrize("end", range(len(answer_bytes(*ANSWERS)) + 1))

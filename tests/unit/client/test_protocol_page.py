@@ -45,16 +45,12 @@ def rows(page: str, heading: str) -> list[list[str]]:
 
 def test_the_header_table_is_the_header(page):
     fields = [(int(row[0]), int(row[1]), row[2]) for row in rows(page, "## The packet")]
-    expected = [
-        (int(HEADER.fields[name][1]), HEADER.fields[name][0].itemsize, name)  # type: ignore[index]
-        for name in HEADER.names or ()
-    ]
-    assert fields == expected
+    assert fields == [(HEADER.offset(name), HEADER.dtype[name].itemsize, name) for name in HEADER.names]
 
 
 def test_the_table_of_an_entry_is_the_entry(page):
     *told, behind = rows(page, "### TRANSACT")
-    fields = [(int(ENTRY.fields[name][1]), ENTRY.fields[name][0].itemsize, name) for name in ENTRY.names or ()]  # type: ignore[index]
+    fields = [(ENTRY.offset(name), ENTRY.dtype[name].itemsize, name) for name in ENTRY.names]
     assert [(int(row[0]), int(row[1]), row[2]) for row in told] == fields
     assert int(behind[0]) == ENTRY.itemsize
     assert all(f"0x{flag:X}" in told[2][3] for flag in (ENTRY_DELETES, ENTRY_READS, ENTRY_EXPIRES))

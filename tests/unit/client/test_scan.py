@@ -6,7 +6,7 @@ import pytest
 
 from splinter.client import Client
 from splinter.errors import BadKeyError, BadTableError, BusyError, ScanInterruptedError, SplinterError, Status
-from splinter.wire import SCAN_END, SCAN_STRUCT, Opcode
+from splinter.wire import SCAN, SCAN_END, Opcode
 from tests.unit.client.conftest import Responder
 
 KEYS = {b"%s %d" % (name, number) for name in (b"a", b"b") for number in range(10)}
@@ -65,7 +65,7 @@ def test_what_a_commit_hides_is_asked_for_again_within_the_time(client: Client, 
 
     def answer(header: object, key: bytes, value: bytes) -> tuple[Status, bytes]:
         cursor, keys = next(told, (0, b""))
-        return Status.OK, SCAN_STRUCT.pack(cursor, 1) + keys
+        return Status.OK, SCAN.struct.pack(cursor, 1) + keys
 
     responder.answers[Opcode.SCAN] = answer
     assert list(client.scan()) == [b"a", b"b"]
@@ -74,7 +74,7 @@ def test_what_a_commit_hides_is_asked_for_again_within_the_time(client: Client, 
 
 
 @pytest.mark.parametrize(
-    "told", [b"", bytes(15), SCAN_STRUCT.pack(SCAN_END, 1) + b"\5abcd", SCAN_STRUCT.pack(SCAN_END, 1) + b"\0", bytes(17)]
+    "told", [b"", bytes(15), SCAN.struct.pack(SCAN_END, 1) + b"\5abcd", SCAN.struct.pack(SCAN_END, 1) + b"\0", bytes(17)]
 )
 def test_what_no_server_says_is_an_error(client: Client, responder: Responder, told: bytes):
     responder.answers[Opcode.SCAN] = lambda header, key, value: (Status.OK, told)

@@ -36,7 +36,7 @@ from splinter.store.slabs import retreat
 from splinter.store.staging import stage_expire, stage_put
 from splinter.store.store import Store
 from splinter.store.tenants import UNCHANGED, tenant_set_modes
-from splinter.wire import LARGE_STRUCT
+from splinter.wire import LARGE
 from tests.support.large import put_head_in_epoch, put_part_in_epoch
 from tests.support.transactions import Transaction
 
@@ -151,7 +151,7 @@ def large(key: bytes, identity: int, more: int) -> Step:
         status = put_head_in_epoch(store, TENANT, 0, key, identity, length, p=VICTIM)
         assert status == Status.OK, status
 
-    return Step(f"large {key!r}", run, lambda contents: contents.__setitem__(key, LARGE_STRUCT.pack(identity, length)))
+    return Step(f"large {key!r}", run, lambda contents: contents.__setitem__(key, LARGE.struct.pack(identity, length)))
 
 
 @njit

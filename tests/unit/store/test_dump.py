@@ -26,13 +26,13 @@ from splinter.store.journal import lock_tenant, participant_at, unlock
 from splinter.store.layout import ENTRY_DELETING
 from splinter.store.store import Store
 from splinter.wire import (
+    DUMPED,
     DUMPED_BYTES,
     DUMPED_LARGE,
     DUMPED_PART,
-    DUMPED_STRUCT,
-    LARGE_STRUCT,
+    LARGE,
+    PART,
     PART_KEY_STRUCT,
-    PART_STRUCT,
 )
 from tests.support.large import parts_in
 from tests.support.transactions import Transaction
@@ -60,7 +60,7 @@ def told(store: Store, tenant: int = TENANT, enough: int = 4096) -> list[tuple[i
         data, at = bytes(buffer[:written]), 0
         assert count_dumped(target, target + written) >= 0
         while at < written:
-            _, table, key_length, _, value_length, _, _ = DUMPED_STRUCT.unpack_from(data, at)
+            _, table, key_length, _, value_length, _, _ = DUMPED.struct.unpack_from(data, at)
             key_at = at + DUMPED_BYTES
             found.append((table, data[key_at : key_at + key_length], data[key_at + key_length :][:value_length]))
             at = key_at + (key_length + value_length + 7 & -8)
@@ -79,7 +79,7 @@ def shown(store: Store) -> dict[bytes, bytes] | None:
         return None
     data, at, found = bytes(buffer[:written]), 0, {}
     while at < written:
-        _, _, key_length, _, value_length, _, _ = DUMPED_STRUCT.unpack_from(data, at)
+        _, _, key_length, _, value_length, _, _ = DUMPED.struct.unpack_from(data, at)
         key_at = at + DUMPED_BYTES
         found[data[key_at : key_at + key_length]] = data[key_at + key_length :][:value_length]
         at = key_at + (key_length + value_length + 7 & -8)
@@ -216,7 +216,7 @@ def put(store: Store, data: bytes, *, most: int = 1000, now: int = 0, deletes: b
 
 
 def one(key: bytes, value: bytes, expires: int = 0) -> bytes:
-    head = DUMPED_STRUCT.pack(99, 0, len(key), 0, len(value), 5, expires)
+    head = DUMPED.struct.pack(99, 0, len(key), 0, len(value), 5, expires)
     return head + key + value + bytes(-(len(key) + len(value)) % 8)
 
 
@@ -235,10 +235,10 @@ def test_what_is_put_back_expires_at_its_moment_and_not_when_it_is_over(store: S
 def test_of_a_large_value_that_is_over_before_it_is_whole_nothing_stays(store: Store):
     def of_value(identity: int, length: int = 70_000) -> list[bytes]:
         parts = [
-            dumped(0, PART_KEY_STRUCT.pack(identity, number), PART_STRUCT.pack(0, 3, 0) + b"key" + data, 1000, kind=DUMPED_PART)
+            dumped(0, PART_KEY_STRUCT.pack(identity, number), PART.struct.pack(0, 3, 0) + b"key" + data, 1000, kind=DUMPED_PART)
             for number, data in enumerate((bytes(64_000), bytes(6_000)))
         ]
-        return [*parts, dumped(0, b"key", LARGE_STRUCT.pack(identity, length), 1000, kind=DUMPED_LARGE)]
+        return [*parts, dumped(0, b"key", LARGE.struct.pack(identity, length), 1000, kind=DUMPED_LARGE)]
 
     used = int(store.accounts["bytes_used"][TENANT])
     for later in (1, 2):  # so many parts are put before its moment

@@ -70,7 +70,7 @@ class Sender:
                 reclaim(self.worker.store.address, participant, limits.RECLAIM_SLOTS_MAX)
         if length == DROP:
             return None
-        reply = packet[: HEADER.itemsize].view(HEADER)[0]
+        reply = packet[: HEADER.itemsize].view(HEADER.dtype)[0]
         assert length == HEADER.itemsize + int(reply["value_length"])
         assert reply["client"] == self.client
         return Status(int(reply["status"])), packet[HEADER.itemsize : length].tobytes(), reply

@@ -99,7 +99,7 @@ def test_arguments_that_are_not_all_there_are_not_read(worker: WorkerInProcess) 
 def test_lengths_that_do_not_add_up_find_nothing(worker: WorkerInProcess, field: str, value: int) -> None:
     compiled = compile_source(NUMBER)
     packet, length = invoke_packet(compiled, compiled.signature.pack((42,)))
-    packet[: HEADER.itemsize].view(HEADER)[field] = value
+    packet[: HEADER.itemsize].view(HEADER.dtype)[field] = value
     assert entries(worker, packet, length)["record"] == 0
 
 
@@ -113,13 +113,13 @@ def test_what_is_no_whole_request_is_nobody_s(worker: WorkerInProcess, length: i
 
 def test_a_tenant_that_cannot_be_is_nobody(worker: WorkerInProcess) -> None:
     packet, length = invoke_packet(compile_source(NUMBER), bytes(8))
-    packet[: HEADER.itemsize].view(HEADER)["tenant"] = limits.TENANTS_MAX
+    packet[: HEADER.itemsize].view(HEADER.dtype)["tenant"] = limits.TENANTS_MAX
     assert entries(worker, packet, length)["tenant"] == 0
 
 
 def test_a_get_s_key_is_hashed_and_other_operations_are_left_alone(worker: WorkerInProcess) -> None:
     packet = np.zeros(limits.CHUNK_BYTES, np.uint8)
-    header = packet[: HEADER.itemsize].view(HEADER)
+    header = packet[: HEADER.itemsize].view(HEADER.dtype)
     header["tenant"], header["table"], header["key_length"] = TENANT, 5, len(KEY)
     packet[HEADER.itemsize : HEADER.itemsize + len(KEY)] = np.frombuffer(KEY, np.uint8)
     for opcode, expected in ((Opcode.GET, hash_of(worker, 5, KEY)), (Opcode.MULTIGET, 0), (Opcode.PING, 0)):

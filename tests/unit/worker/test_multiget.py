@@ -38,7 +38,7 @@ def ask(worker: WorkerInProcess, keys: list[bytes], version: int = 0) -> bytes:
     """The value of the worker's reply."""
     body = b"".join(struct.pack("<H", len(key)) + key for key in keys)
     packet = np.zeros(limits.CHUNK_BYTES, np.uint8)
-    header = packet[: HEADER.itemsize].view(HEADER)
+    header = packet[: HEADER.itemsize].view(HEADER.dtype)
     header["magic"], header["version"], header["opcode"], header["tenant"] = MAGIC, VERSION, Opcode.MULTIGET, TENANT
     header["value_length"], header["object_version"] = len(body), version
     packet[HEADER.itemsize : HEADER.itemsize + len(body)] = np.frombuffer(body, np.uint8)

@@ -17,7 +17,7 @@ BEFORE, WITHIN = 3, 7  # commits that the task has seen something of
 def test_it_has_shown_all_that_it_had_before(state: int) -> None:
     """Its calls are answered from their notes and do not look again: what they told of may not be on the disk."""
     memory, notes = np.zeros(limits.FRAME_BYTES, np.uint8), np.zeros(NOTES_BYTES, np.uint8)
-    frame, at = memory[: FRAME.itemsize].view(FRAME)[0], memory.ctypes.data
+    frame, at = memory[: FRAME.itemsize].view(FRAME.dtype)[0], memory.ctypes.data
     frame["transaction"], frame["shown"] = notes.ctypes.data, BEFORE + WITHIN
     forget_notes(at)
     start_frame(at)

@@ -56,11 +56,11 @@ def review(driver: Driver) -> dict[int, int]:
 
 def replies(driver: Driver) -> list[Status]:
     """To all packets so far; OK: none yet."""
-    return [Status(int(packet[: HEADER.itemsize].view(HEADER)["status"][0])) for packet in driver.packets]
+    return [Status(int(packet[: HEADER.itemsize].view(HEADER.dtype)["status"][0])) for packet in driver.packets]
 
 
 def text(packet: np.ndarray) -> str:
-    header = packet[: HEADER.itemsize].view(HEADER)[0]
+    header = packet[: HEADER.itemsize].view(HEADER.dtype)[0]
     return packet[HEADER.itemsize : HEADER.itemsize + int(header["value_length"])].tobytes().decode()
 
 

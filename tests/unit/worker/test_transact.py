@@ -83,7 +83,7 @@ class Sender:
             for participant in (0, limits.PARTICIPANT_CONTROL):
                 reclaim(self._worker.store.address, participant, limits.RECLAIM_SLOTS_MAX)
         assert length != DROP
-        reply = packet[: HEADER.itemsize].view(HEADER)[0]
+        reply = packet[: HEADER.itemsize].view(HEADER.dtype)[0]
         status = Status(int(reply["status"]))
         assert length == HEADER.itemsize + int(reply["value_length"])
         assert packet[HEADER.itemsize : length].tobytes().decode() == status.text

@@ -17,7 +17,6 @@ from splinter.ext.middle import ir
 from splinter.ext.middle.ir import Instruction, Kind, Op
 from splinter.ext.middle.liveness import place
 from splinter.ext.middle.verifier import UnprovenError, verify
-from splinter.layout import offset
 from splinter.limits import BYTES_PER_COST, HELPER_COST, VALUE_BYTES_MAX
 from tests.support.forms import accepted, placed
 from tests.support.ir_model import Model, ViolationError
@@ -305,7 +304,7 @@ def test_the_count_of_a_buffer_is_read_where_it_was_written(before: str) -> None
 @pytest.mark.parametrize(
     ("offset", "size"),
     [(abi.F_TENANT, 4), (abi.F_BUDGET, 8), (abi.F_STATE, 4), (abi.F_OUT_ADDRESS, 8),
-     (offset(abi.FRAME, "effect"), 8), (abi.F_ARGUMENTS, 8),
+     (abi.FRAME.offset("effect"), 8), (abi.F_ARGUMENTS, 8),
      (abi.F_RESULT, 4), (abi.F_RESULT + 1, 8), (abi.FRAME_HEADER_BYTES, 8), (4096, 8), (-8, 8)],
 )  # fmt: skip
 def test_fields_of_the_frame_that_are_not_its_own_are_never_written(offset: int, size: int) -> None:

@@ -34,7 +34,7 @@ from splinter.server.control.dumps import part_of_chain
 from splinter.store.index import word_object
 from splinter.store.layout import BUCKET, DURABILITY_ALWAYS, ENTRY_DELETING
 from splinter.store.objects import object_key, object_key_length, object_table
-from splinter.wire import PART_KEY_STRUCT, PART_STRUCT
+from splinter.wire import PART, PART_KEY_STRUCT
 from tests.support.dumps import HEADER, TENANT, resealed, sealed
 from tests.support.large import large_value, parts_in, put_head, put_large, put_parts
 from tests.support.waiting import WAIT_SECONDS, wait_for
@@ -467,7 +467,7 @@ def test_a_value_that_cannot_be_read_is_named_and_all_else_is_dumped(control: Co
     if other is None:
         assert store.delete(7, limits.TABLE_PARTS, lost)
     else:
-        store.put(7, limits.TABLE_PARTS, lost, PART_STRUCT.pack(2, 3, 0) + b"bad" + other[8 + 3 :])
+        store.put(7, limits.TABLE_PARTS, lost, PART.struct.pack(2, 3, 0) + b"bad" + other[8 + 3 :])
     for only in (None, 7):
         dump = admin.dump(only)
         pieces = list(dump)

@@ -85,7 +85,7 @@ def tenant(with_kernel: Any) -> Iterator[Client]:
 def identity(control: Any) -> int:
     """Which code the record of the extension has the kernel run; 0: none."""
     value = control.store.get(7, limits.TABLE_EXTENSIONS, b"f", participant=WORKER)
-    return int(np.frombuffer(value, RECORD, 1)[0]["kernel"])
+    return int(np.frombuffer(value, RECORD.dtype, 1)[0]["kernel"])
 
 
 def test_what_only_reads_is_placed_in_the_kernel(with_kernel: Any, tenant: Client) -> None:
