@@ -17,6 +17,7 @@ the start of a session everything so named by a process that no longer lives is 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import functools
 import gc
 import itertools
@@ -39,6 +40,14 @@ REQUIRE_SWITCH = "SPLINTER_REQUIRE_CAPABILITIES"
 OPTIONAL = "optional: "
 NETNS_FOLDER = Path("/run/netns")
 MEASURING = ("tests/system/bench/", "tests/system/once/")
+LONG = (  # files that take a minute or more: begun early, so that no process is left alone with one
+    "tests/system/server/test_persistence.py",
+    "tests/system/server/test_data.py",
+    "tests/unit/store/test_crash.py",
+    "tests/unit/server/control/test_kept.py",
+)
+_HUGE_PAGE_BYTES = 2 << 20
+_MADV_HUGEPAGE, _MADV_COLLAPSE = 14, 25
 _UNIQUE_NAME = re.compile(r"t(\d+)x\d+")
 
 
@@ -125,8 +134,9 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
             return "measuring" if nodeid.startswith(MEASURING) else super()._split_scope(nodeid)
 
         def _assign_work_unit(self, node: Any) -> None:
-            if "measuring" in self.workqueue:
-                self.workqueue.move_to_end("measuring", last=False)
+            for scope in (*reversed(LONG), "measuring"):
+                if scope in self.workqueue:
+                    self.workqueue.move_to_end(scope, last=False)
             super()._assign_work_unit(node)
 
     return MeasuringTogether(config, log)
@@ -134,6 +144,22 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 def pytest_collection_finish() -> None:
     gc.freeze()  # the tests stay: to look for garbage among them takes long, and in each fork copies them
+    _use_huge_pages()
+
+
+def _use_huge_pages() -> None:
+    """Have this process's memory in huge pages, where the kernel can: tests fork some ten thousand times, and what a fork
+    costs is the number of pages."""
+    libc = ctypes.CDLL(None)
+    libc.madvise.argtypes = [ctypes.c_size_t, ctypes.c_size_t, ctypes.c_int]
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        where, permitted, _, _, inode, *_ = line.split()
+        begin, end = (int(each, 16) for each in where.split("-"))
+        begin = -(-begin // _HUGE_PAGE_BYTES) * _HUGE_PAGE_BYTES
+        size = (end - begin) // _HUGE_PAGE_BYTES * _HUGE_PAGE_BYTES
+        if permitted == "rw-p" and inode == "0" and size > 0:
+            libc.madvise(begin, size, _MADV_HUGEPAGE)
+            libc.madvise(begin, size, _MADV_COLLAPSE)
 
 
 _numbers = itertools.count()
