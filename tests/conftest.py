@@ -144,6 +144,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 def pytest_collection_finish() -> None:
     gc.freeze()  # the tests stay: to look for garbage among them takes long, and in each fork copies them
+    os.register_at_fork(after_in_child=gc.freeze)  # nor does a child among what its parent has made since
     _use_huge_pages()
 
 
