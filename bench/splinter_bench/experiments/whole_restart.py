@@ -21,6 +21,7 @@ from splinter_bench.experiments.restart import wait_for_reply
 from splinter_bench.observations import Observations
 from splinter_bench.process import kill_family, pinned
 from splinter_bench.rounds import in_turns
+from splinter_bench.subjects import loading
 from splinter_bench.subjects.session import Session
 from splinter_bench.workloads.workload import Account, each_once, put_operation
 
@@ -31,19 +32,6 @@ _DEPTH = 64
 _ASK_SECONDS = 0.001  # between requests
 _SECONDS_MAX = 60.0
 _POLL_SECONDS = 0.001
-# A process that imports what a server does and loads the same compiled code, and does nothing with it.
-_LOADING = """
-from numba import types
-from splinter.cli.main import app
-from splinter.server.supervisor import supervisor, warm
-from splinter.worker.helpers import HELPERS, c_function
-from splinter.worker.xdp.loop import serve_xdp
-warm.at_start(["xdp"])
-serve_xdp.compile((types.int64,))
-for name in HELPERS:
-    c_function(name).compile()
-print("loaded", flush=True)
-"""
 
 
 class _Server:
@@ -116,7 +104,7 @@ def measure(bench: Bench) -> Observations:
 def _load() -> float:
     """Milliseconds that a process takes to load what a server loads. Raises :class:`SplinterError` when it cannot."""
     began = time.monotonic()
-    with subprocess.Popen([sys.executable, "-c", _LOADING], stdout=subprocess.PIPE) as process:
+    with subprocess.Popen([sys.executable, "-m", loading.__name__], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         is_loaded = any(line == b"loaded\n" for line in process.stdout)
         took = time.monotonic() - began  # what its end takes is no part of it
