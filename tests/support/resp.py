@@ -156,16 +156,17 @@ class Connection:
         except ConnectionResetError:
             return True
 
-    def is_signed_out(self, *arguments: bytes) -> bool:
-        """Whether the server ends the connection because its tenant is gone: with an error to this request, or without one to
-        what was sent; or with nothing, as it looks for such connections by itself."""
+    def last_words(self, *arguments: bytes) -> bytes:
+        """The error with which the server ends the connection, told to this request, or without one to what was sent; empty:
+        it has ended before, as it looks for connections whose tenant is gone by itself."""
         try:
             if arguments:
                 self.send(encode(arguments))
             reply = self.receive()
         except (Closed, ConnectionError):
-            return True
-        return isinstance(reply, Failure) and reply.code == b"NOAUTH" and self.is_at_end()
+            return b""
+        assert isinstance(reply, Failure) and self.is_at_end(), reply
+        return reply.text
 
     def _more(self) -> None:
         data = self._socket.recv(_READ_BYTES)

@@ -388,14 +388,17 @@ def test_a_call_beyond_its_budget_ends_with_an_error(server: RunningServer) -> N
 
 
 def test_a_tenant_that_is_removed_ends_its_calls(server: RunningServer) -> None:
-    tenant = patient_tenant(server)
-    with door_of(server, tenant).connect() as connection:
-        load(connection, SPIN)
-        connection.send(encode([b"FCALL", b"spin", b"1", b"s", b"%d" % 10**12]))
-        wait_for(
-            lambda: any(worker["running_tenant"] == tenant.tenant for worker in server.admin().stats()["workers"]),
-            what="the task",
-        )
-        server.admin().remove_tenant(tenant.tenant)
-        assert connection.is_signed_out()
+    def told() -> bytes:
+        tenant = patient_tenant(server)
+        with door_of(server, tenant).connect() as connection:
+            load(connection, SPIN)
+            connection.send(encode([b"FCALL", b"spin", b"1", b"s", b"%d" % 10**12]))
+            wait_for(
+                lambda: any(worker["running_tenant"] == tenant.tenant for worker in server.admin().stats()["workers"]),
+                what="the task",
+            )
+            server.admin().remove_tenant(tenant.tenant)
+            return connection.last_words()
+
+    assert wait_for(told, what="an end that is told") == b"NOAUTH the tenant was removed, or its token changed"
     wait_for(lambda: tasks(server) == 0, what="the task's end")
